@@ -1,0 +1,57 @@
+// The messages of a backend that pgvpd reads or builds.
+// https://www.postgresql.org/docs/current/protocol-message-formats.html
+
+import { AuthenticationRequest, BackendMessage, TransactionStatus } from "./codes.ts";
+import { MessageReader } from "./reader.ts";
+import { MessageWriter } from "./writer.ts";
+
+/** What pgvpd needs to know of an ErrorResponse. */
+export interface ErrorFields {
+  /** The untranslated severity: ERROR, FATAL or PANIC. */
+  readonly severity: string;
+  readonly sqlState: string;
+  readonly message: string;
+}
+
+/** Reads the body of an ErrorResponse; fields that are missing are told as such. */
+export function parseErrorResponse(bytes: Uint8Array, start: number, end: number): ErrorFields {
+  const reader = new MessageReader(bytes, start, end);
+  const fields: Record<string, string> = {};
+  for (let code = reader.byte(); code !== 0; code = reader.byte()) {
+    fields[String.fromCharCode(code)] = reader.cstring();
+  }
+  return {
+    severity: fields["V"] ?? fields["S"] ?? "FATAL",
+    sqlState: fields["C"] ?? "XX000",
+    message: fields["M"] ?? "the server gave no message",
+  };
+}
+
+/** ReadyForQuery with the transaction status idle. */
+export const READY_FOR_QUERY_IDLE: Uint8Array = new MessageWriter()
+  .begin(BackendMessage.ReadyForQuery).byte(TransactionStatus.Idle).end().take();
+
+const PLUS_SUFFIX = "-PLUS";
+
+/**
+ * AuthenticationSASL without the mechanisms that bind to a TLS channel, or null when it offers none.
+ *
+ * The channel that the server would check is the one between it and pgvpd, not the client's.
+ */
+export function withoutChannelBinding(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Uint8Array | null {
+  const reader = new MessageReader(bytes, start, end);
+  reader.int32();
+  const mechanisms: string[] = [];
+  for (let name = reader.cstring(); name !== ""; name = reader.cstring()) mechanisms.push(name);
+  reader.expectEnd();
+  const kept = mechanisms.filter((name) => !name.endsWith(PLUS_SUFFIX));
+  if (kept.length === mechanisms.length) return null;
+  const writer = new MessageWriter().begin(BackendMessage.Authentication)
+    .int32(AuthenticationRequest.SASL);
+  for (const name of kept) writer.cstring(name);
+  return writer.byte(0).end().take();
+}

@@ -1,0 +1,154 @@
+// SessionContext: what row-level security will see, and the messages that establish and prove it.
+
+import { BackendMessage, SqlState, TransactionStatus } from "../codec/codes.ts";
+import { parseErrorResponse } from "../codec/backend.ts";
+import { PgError } from "../codec/error.ts";
+import { encodeBinaryQuery, type StartupParameter } from "../codec/frontend.ts";
+import { MessageReader } from "../codec/reader.ts";
+
+const UTF8 = new TextEncoder();
+
+/** One run-time parameter and its value. */
+export interface Setting {
+  readonly name: string;
+  readonly value: string;
+}
+
+/**
+ * A role and run-time parameters. Immutable; compared by identity; encoded once.
+ *
+ * Values travel as bytes and are converted by the server, so that nothing a client can choose
+ * (client_encoding, standard_conforming_strings, search_path) changes what they mean.
+ */
+export class SessionContext {
+  /** The variables in the configured order, then the role. */
+  readonly settings: readonly Setting[];
+  /** Parse, Bind, Execute, Close and Sync that set everything and read it back. */
+  readonly message: Uint8Array;
+
+  constructor(variables: readonly Setting[], role: string) {
+    this.settings = [...variables, { name: "role", value: role }];
+    this.message = encodeBinaryQuery(
+      statement(this.settings.length),
+      this.settings.flatMap(({ name, value }) => [UTF8.encode(name), UTF8.encode(value)]),
+    );
+  }
+
+  /** The same as start-up parameters: what RESET ALL, RESET ROLE and DISCARD ALL go back to. */
+  get startupParameters(): StartupParameter[] {
+    return this.settings.map(({ name, value }) => ({ name, value: UTF8.encode(value) }));
+  }
+}
+
+/** One statement whatever the values: nothing in it comes from outside. */
+function statement(settingCount: number): string {
+  const text = (parameter: number) => `pg_catalog.convert_from($${parameter}, 'UTF8')`;
+  const bytes = (expression: string) => `pg_catalog.convert_to(${expression}, 'UTF8')`;
+  const columns = Array.from({ length: settingCount }, (_, index) => {
+    const name = text(2 * index + 1);
+    const before = bytes(`pg_catalog.current_setting(${name}, true)`);
+    const after = bytes(`pg_catalog.set_config(${name}, ${text(2 * index + 2)}, false)`);
+    return `${before}, ${after}`;
+  });
+  return `SELECT ${columns.join(", ")}`;
+}
+
+/** What becomes of a message that came while the context was being confirmed. */
+export type ConfirmationStep = "forward" | "withhold" | "confirmed";
+
+/** The replies, in the order in which the server must send them. */
+const EXPECTED_REPLIES = [
+  BackendMessage.ParseComplete,
+  BackendMessage.BindComplete,
+  BackendMessage.DataRow,
+  BackendMessage.CommandComplete,
+  BackendMessage.CloseComplete,
+  BackendMessage.ReadyForQuery,
+] as const;
+
+/**
+ * Reads the replies to `SessionContext.message`. The context is confirmed when every reply came,
+ * in order, and the server has read back every value exactly.
+ */
+export class ContextConfirmation {
+  #received = 0;
+
+  constructor(readonly context: SessionContext) {}
+
+  /**
+   * Takes the message with body `bytes[start, end)`.
+   *
+   * @throws {PgError} with the server's SQLSTATE when it refused, 08P01 when the replies are not
+   * those to our message, 42501 when a value would not be the session's for good.
+   */
+  step(type: number, bytes: Uint8Array, start: number, end: number): ConfirmationStep {
+    switch (type) {
+      case BackendMessage.NoticeResponse:
+      case BackendMessage.NotificationResponse:
+      case BackendMessage.ParameterStatus:
+        return "forward";
+      case BackendMessage.ErrorResponse: {
+        const { sqlState, message } = parseErrorResponse(bytes, start, end);
+        throw new PgError(sqlState, `could not establish the session context: ${message}`);
+      }
+    }
+    if (type !== EXPECTED_REPLIES[this.#received]) throw outOfStep();
+    this.#received++;
+    if (type === BackendMessage.DataRow) this.#checkRow(new MessageReader(bytes, start, end));
+    if (type !== BackendMessage.ReadyForQuery) return "withhold";
+    if (bytes[start] !== TransactionStatus.Idle) throw outOfStep();
+    return "confirmed";
+  }
+
+  #checkRow(row: MessageReader): void {
+    const { settings } = this.context;
+    if (row.int16() !== 2 * settings.length) throw outOfStep();
+    for (const { name, value } of settings) {
+      const wanted = UTF8.encode(value);
+      const before = readValue(row);
+      const after = readValue(row);
+      if (after === null || !equals(after, wanted)) throw notTaken(name);
+      if (before !== null && !isUnset(name, before) && !equals(before, wanted)) {
+        throw wouldNotLast(name);
+      }
+    }
+    row.expectEnd();
+  }
+}
+
+function readValue(row: MessageReader): Uint8Array | null {
+  const size = row.int32();
+  return size < 0 ? null : row.window(size);
+}
+
+function isUnset(name: string, value: Uint8Array): boolean {
+  return value.length === 0 || (name === "role" && equals(value, UTF8.encode("none")));
+}
+
+function equals(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, index) => byte === b[index]);
+}
+
+function outOfStep(): PgError {
+  return PgError.protocolViolation("could not confirm the session context", {
+    detail: "The upstream server's replies are not those to the statement that sets it.",
+  });
+}
+
+function notTaken(name: string): PgError {
+  return new PgError(
+    SqlState.InsufficientPrivilege,
+    `could not establish the session context: parameter "${name}" did not take its value`,
+  );
+}
+
+function wouldNotLast(name: string): PgError {
+  return new PgError(
+    SqlState.InsufficientPrivilege,
+    `the session context would not last: RESET would give parameter "${name}" another value`,
+    {
+      hint: `Remove what ALTER ROLE or ALTER DATABASE … SET ${name} stored; ` +
+        "context values that are not ASCII need a database with encoding UTF8.",
+    },
+  );
+}

@@ -1,0 +1,242 @@
+// One client's handshake: start-up packets, identity, the connection to the server, the login.
+
+import { ENCRYPTION_DENIED, SqlState } from "../codec/codes.ts";
+import { PgError } from "../codec/error.ts";
+import { encodeStartupMessage, type StartupMessage } from "../codec/frontend.ts";
+import { SessionContext } from "../context/context.ts";
+import {
+  findParameter,
+  refuseReservedParameters,
+  rewriteStartup,
+} from "../context/startup_parameters.ts";
+import { decodeUsername, parseUsername, type UsernameRules } from "../context/username.ts";
+import type { Logger } from "../log.ts";
+import { Inbox } from "../net/buffers.ts";
+import type { Transport } from "../net/transport.ts";
+import { StartupExchange } from "../protocol/startup.ts";
+import { forwardCancel } from "./cancel.ts";
+import type { Deadline } from "./deadline.ts";
+import { ClientGone, UpstreamRefused } from "./endings.ts";
+import { LoginRelay, RefusedAtOnce } from "./login.ts";
+
+/** The largest message that is held whole during a handshake; PostgreSQL sends none near it. */
+export const HANDSHAKE_MESSAGE_SIZE_MAX = 64 * 1024;
+
+/** What a handshake needs to know and to reach. */
+export interface HandshakeOptions extends UsernameRules {
+  /** User names that are passed through as they are. */
+  readonly superuserBypass: readonly string[];
+  /** The role of every session; null: the one in the user name. */
+  readonly setRole: string | null;
+  /** The server's address, for messages. */
+  readonly upstreamAddress: string;
+  /** Why no client may log in now; null when it may. A cancel request is passed on all the same. */
+  readonly refusal: PgError | null;
+  /** Opens a connection to the server. */
+  readonly dial: (signal: AbortSignal) => Promise<Transport>;
+}
+
+/** Who is connected, as log records and admission know it. */
+export interface SessionFacts {
+  readonly role: string;
+  readonly database: string;
+  /** Null for a bypass user. */
+  readonly tenant: string | null;
+}
+
+/** A connection whose client may speak. */
+export interface Established {
+  readonly upstream: Inbox;
+}
+
+/** What a start-up message amounts to. */
+interface Login {
+  readonly facts: SessionFacts;
+  readonly context: SessionContext | null;
+  /** To the server, with the context as reset values. */
+  readonly packet: Uint8Array;
+  /** The same without them, for a server that refuses such parameters. */
+  readonly plainPacket: Uint8Array | null;
+}
+
+/**
+ * Takes a new client from its first byte to the point where it may speak.
+ *
+ * @returns the server's side, or null when the client only wanted a query cancelled.
+ * @throws {PgError} to be told to the client · {ClientGone} · {UpstreamRefused}. Whatever was opened
+ * to the server is closed again then.
+ */
+export async function handshake(
+  client: Inbox,
+  options: HandshakeOptions,
+  deadline: Deadline,
+  log: Logger,
+  onIdentified: (facts: SessionFacts) => void,
+): Promise<Established | null> {
+  const first = await receiveStartup(client, deadline);
+  const dial = (signal: AbortSignal) => dialUpstream(options, signal);
+  if (first.kind === "cancel") {
+    await forwardCancel(first.packet, dial, deadline);
+    return null;
+  }
+  if (options.refusal !== null) throw options.refusal;
+  const login = prepareLogin(first.message, first.packet, options);
+  onIdentified(login.facts);
+  try {
+    return await attempt(client, login.packet, login.context, dial, deadline, options);
+  } catch (error) {
+    if (!(error instanceof RefusedAtOnce)) throw error;
+    if (login.plainPacket === null || !isAboutParameters(error)) return await passOn(client, error);
+    log.warn("upstream refuses the context as start-up parameters; connecting without them", {
+      sqlstate: error.fields.sqlState,
+      error: error.fields.message,
+      consequence: "a client's RESET ALL or DISCARD ALL will leave it without a context",
+    });
+  }
+  try {
+    return await attempt(client, login.plainPacket, login.context, dial, deadline, options);
+  } catch (error) {
+    if (error instanceof RefusedAtOnce) return await passOn(client, error);
+    throw error;
+  }
+}
+
+type FirstPacket =
+  | { readonly kind: "cancel"; readonly packet: Uint8Array }
+  | { readonly kind: "startup"; readonly packet: Uint8Array; readonly message: StartupMessage };
+
+async function receiveStartup(client: Inbox, deadline: Deadline): Promise<FirstPacket> {
+  const exchange = new StartupExchange();
+  const lost = (error: unknown): never => {
+    throw new ClientGone(error);
+  };
+  for (;;) {
+    const step = exchange.step(client.bytes, client.start, client.end);
+    if (step.kind === "incomplete") {
+      if (await deadline.race(client.fill().catch(lost)) === null) throw new ClientGone();
+      continue;
+    }
+    client.take(step.size);
+    if (step.kind !== "encryption asked") return step;
+    const denied = Uint8Array.of(ENCRYPTION_DENIED);
+    await deadline.race(client.transport.write(denied).catch(lost));
+  }
+}
+
+function prepareLogin(
+  message: StartupMessage,
+  packet: Uint8Array,
+  options: HandshakeOptions,
+): Login {
+  const { parameters } = message;
+  const user = findParameter(parameters, "user");
+  if (user === null) {
+    throw new PgError(
+      SqlState.SqlServerRejectedConnection,
+      "no PostgreSQL user name specified in startup packet",
+    );
+  }
+  const username = decodeUsername(user);
+  const database = new TextDecoder().decode(findParameter(parameters, "database") ?? undefined);
+  if (options.superuserBypass.includes(username)) {
+    const facts = { role: username, database: database || username, tenant: null };
+    return { facts, context: null, packet, plainPacket: null };
+  }
+  const identity = parseUsername(username, options);
+  refuseReservedParameters(parameters, options.contextVariables);
+  const context = new SessionContext(
+    options.contextVariables.map((name, index) => ({ name, value: identity.values[index]! })),
+    options.setRole ?? identity.role,
+  );
+  return {
+    facts: { role: identity.role, database: database || identity.role, tenant: identity.payload },
+    context,
+    packet: encodeStartupMessage(rewriteStartup(message, identity.role, context)),
+    plainPacket: encodeStartupMessage(rewriteStartup(message, identity.role, null)),
+  };
+}
+
+async function attempt(
+  client: Inbox,
+  packet: Uint8Array,
+  context: SessionContext | null,
+  dial: (signal: AbortSignal) => Promise<Transport>,
+  deadline: Deadline,
+  options: HandshakeOptions,
+): Promise<Established> {
+  deadline.phase = `connecting to the upstream server at ${options.upstreamAddress}`;
+  const transport = await dialWhileClientStays(client, dial, deadline);
+  try {
+    const upstream = new Inbox(transport, HANDSHAKE_MESSAGE_SIZE_MAX);
+    await deadline.race(
+      transport.write(packet).catch((cause) => {
+        throw new PgError(SqlState.ConnectionFailure, "the upstream server went away", {}, {
+          cause,
+        });
+      }),
+    );
+    await new LoginRelay(client, upstream, context, deadline).run();
+    return { upstream };
+  } catch (error) {
+    transport.close();
+    throw error;
+  }
+}
+
+/** Dials; a client that leaves meanwhile, or a deadline, ends the attempt and what it opened. */
+async function dialWhileClientStays(
+  client: Inbox,
+  dial: (signal: AbortSignal) => Promise<Transport>,
+  deadline: Deadline,
+): Promise<Transport> {
+  const abandoned = new AbortController();
+  const dialling = dial(AbortSignal.any([deadline.signal, abandoned.signal]));
+  try {
+    for (;;) {
+      const first = client.full
+        ? await deadline.race(dialling)
+        : await deadline.race<Transport | number | null>(dialling, client.fill());
+      if (first === null) throw new ClientGone();
+      if (typeof first === "object") return first;
+    }
+  } catch (error) {
+    abandoned.abort();
+    dialling.then((late) => late.close(), () => {});
+    throw error instanceof PgError ? error : new ClientGone(error);
+  }
+}
+
+async function dialUpstream(options: HandshakeOptions, signal: AbortSignal): Promise<Transport> {
+  try {
+    return await options.dial(signal);
+  } catch (error) {
+    if (signal.aborted) throw signal.reason;
+    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
+    throw new PgError(
+      SqlState.SqlClientUnableToEstablishConnection,
+      `could not connect to the upstream server at ${options.upstreamAddress}: ${reason}`,
+      { hint: "Check upstream_host and upstream_port, and that PostgreSQL is running there." },
+      { cause: error },
+    );
+  }
+}
+
+/** SQLSTATEs with which poolers and servers refuse a start-up parameter that they do not know. */
+const PARAMETER_REFUSALS: ReadonlySet<string> = new Set([
+  SqlState.ProtocolViolation,
+  SqlState.FeatureNotSupported,
+  "22023", // invalid_parameter_value
+  "42602", // invalid_name
+  "42704", // undefined_object
+]);
+
+function isAboutParameters(refusal: RefusedAtOnce): boolean {
+  return PARAMETER_REFUSALS.has(refusal.fields.sqlState);
+}
+
+async function passOn(client: Inbox, refusal: RefusedAtOnce): Promise<never> {
+  await client.transport.write(refusal.response).catch((error) => {
+    throw new ClientGone(error);
+  });
+  throw new UpstreamRefused(refusal.fields);
+}

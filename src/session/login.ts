@@ -1,0 +1,317 @@
+// The login, relayed: authentication between client and server, the server's greeting, and then the
+// context, confirmed before ReadyForQuery reaches the client.
+// https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
+
+import {
+  type ErrorFields,
+  parseErrorResponse,
+  READY_FOR_QUERY_IDLE,
+  withoutChannelBinding,
+} from "../codec/backend.ts";
+import {
+  AuthenticationRequest,
+  BackendMessage,
+  FrontendMessage,
+  HEADER_SIZE,
+  LENGTH_SIZE,
+  PASSWORD_MESSAGE_SIZE_MAX,
+  SqlState,
+} from "../codec/codes.ts";
+import { PgError } from "../codec/error.ts";
+import { readInt32 } from "../codec/reader.ts";
+import { ContextConfirmation, type SessionContext } from "../context/context.ts";
+import type { Inbox } from "../net/buffers.ts";
+import type { Deadline } from "./deadline.ts";
+import { ClientGone, UpstreamRefused } from "./endings.ts";
+
+/**
+ * authenticating: until AuthenticationOk · greeting: until ReadyForQuery · confirming: until the
+ * context is confirmed · done: the client may speak.
+ */
+type Phase = "authenticating" | "greeting" | "confirming" | "done";
+
+const AUTHENTICATION_CODE_SIZE = 4;
+
+/** What the server may send before it is ready, and the client is shown as it comes. */
+const GREETING: ReadonlySet<number> = new Set<number>([
+  BackendMessage.BackendKeyData,
+  BackendMessage.NegotiateProtocolVersion,
+  BackendMessage.NoticeResponse,
+  BackendMessage.NotificationResponse,
+  BackendMessage.ParameterStatus,
+]);
+
+/** Of these only the header is read, so that they may be of any size. */
+const UNREAD: ReadonlySet<number> = new Set<number>([
+  BackendMessage.Authentication,
+  BackendMessage.ErrorResponse,
+  BackendMessage.NoticeResponse,
+]);
+
+/** The server refused before it asked anything of the client: another try is possible. */
+export class RefusedAtOnce extends Error {
+  override readonly name = "RefusedAtOnce";
+  constructor(readonly fields: ErrorFields, readonly response: Uint8Array) {
+    super(fields.message);
+  }
+}
+
+/** Relays one login; `run()` may be called once. */
+export class LoginRelay {
+  #phase: Phase = "authenticating";
+  /** The server waits for an answer of the client. */
+  #asked = false;
+  /** Bytes of a message whose header has been read and that still have to be passed on. */
+  #passingDown = 0;
+  #passingUp = 0;
+  /** Decided and not written yet. */
+  #outgoing: Uint8Array[] = [];
+  #heard = false;
+  #confirmation: ContextConfirmation | null = null;
+
+  /**
+   * @param context what to establish; null for a connection that is passed through as it is.
+   */
+  constructor(
+    readonly client: Inbox,
+    readonly upstream: Inbox,
+    readonly context: SessionContext | null,
+    readonly deadline: Deadline,
+  ) {}
+
+  /**
+   * Resolves when the client has been told that the server is ready.
+   *
+   * @throws {PgError} to be told to the client · {ClientGone} · {UpstreamRefused} when the server's
+   * own error has been passed on · {RefusedAtOnce} when it was the server's first word: nothing has
+   * been passed on then.
+   */
+  async run(): Promise<void> {
+    for (;;) {
+      const upstreamEnded = this.upstream.ended;
+      await this.#fromUpstream();
+      if (this.#phase === "done") return;
+      if (upstreamEnded) throw upstreamLost(undefined);
+      await this.#fromClient();
+      if (this.client.ended) throw new ClientGone();
+      await this.#wait();
+    }
+  }
+
+  /** Waits until either side has said something more. */
+  async #wait(): Promise<void> {
+    if (this.upstream.ended || this.upstream.full) return; // there is something to look at
+    this.deadline.phase = this.#waitingFor();
+    const upstream = this.upstream.fill().catch((error) => {
+      throw upstreamLost(error);
+    });
+    const waits = [upstream];
+    if (!this.client.full) {
+      waits.push(
+        this.client.fill().catch((error) => {
+          throw new ClientGone(error);
+        }),
+      );
+    }
+    await this.deadline.race(...waits);
+  }
+
+  #waitingFor(): string {
+    if (this.#phase === "confirming") return "establishing the session context";
+    if (this.#phase === "greeting") return "waiting for the upstream server to become ready";
+    return this.#asked
+      ? "waiting for the client to answer the authentication request"
+      : "waiting for the upstream server to authenticate";
+  }
+
+  async #fromUpstream(): Promise<void> {
+    const { upstream } = this;
+    while (this.#phase !== "done") {
+      if (this.#passingDown > 0) {
+        const size = Math.min(this.#passingDown, upstream.length);
+        if (size === 0) break;
+        this.#passingDown -= size;
+        this.#forward(size);
+        continue;
+      }
+      if (upstream.length < HEADER_SIZE) break;
+      const type = upstream.bytes[upstream.start]!;
+      const length = readInt32(upstream.bytes, upstream.start + 1);
+      if (length < LENGTH_SIZE) throw malformed();
+      const size = 1 + length;
+      if (size > upstream.sizeMax && this.#passesUnread(type)) {
+        this.#passingDown = size;
+      } else if (size > upstream.sizeMax) {
+        throw malformed();
+      } else if (upstream.length < size) {
+        break;
+      } else {
+        await this.#onUpstreamMessage(type, size);
+      }
+    }
+    await this.#flush();
+  }
+
+  /** May a message that is too large to be held be passed on by its header alone? */
+  #passesUnread(type: number): boolean {
+    if (type !== BackendMessage.Authentication) {
+      return UNREAD.has(type) && this.#phase !== "confirming";
+    }
+    const { bytes, start, length } = this.upstream;
+    if (this.#phase !== "authenticating" || length < HEADER_SIZE + AUTHENTICATION_CODE_SIZE) {
+      return false;
+    }
+    const request = readInt32(bytes, start + HEADER_SIZE);
+    if (request === AuthenticationRequest.Ok || request === AuthenticationRequest.SASL) {
+      return false;
+    }
+    this.#asked = true;
+    return true;
+  }
+
+  async #onUpstreamMessage(type: number, size: number): Promise<void> {
+    const start = this.upstream.start + HEADER_SIZE;
+    const end = this.upstream.start + size;
+    if (this.#phase === "confirming") {
+      const step = this.#confirmation!.step(type, this.upstream.bytes, start, end);
+      if (step === "forward") return this.#forward(size);
+      this.upstream.take(size);
+      if (step === "confirmed") this.#ready(READY_FOR_QUERY_IDLE);
+      return;
+    }
+    if (type === BackendMessage.ErrorResponse) return await this.#onRefusal(size, start, end);
+    if (this.#phase === "authenticating" && type === BackendMessage.Authentication) {
+      return this.#onAuthentication(size, start, end);
+    }
+    if (this.#phase === "greeting" && type === BackendMessage.ReadyForQuery) {
+      return await this.#onGreeted(size);
+    }
+    if (!GREETING.has(type)) throw malformed();
+    this.#forward(size);
+  }
+
+  #onAuthentication(size: number, start: number, end: number): void {
+    if (end - start < AUTHENTICATION_CODE_SIZE) throw malformed();
+    const request = readInt32(this.upstream.bytes, start);
+    const narrowed = request === AuthenticationRequest.SASL
+      ? withoutChannelBinding(this.upstream.bytes, start, end)
+      : null;
+    if (narrowed === null) {
+      this.#forward(size);
+    } else {
+      this.upstream.take(size);
+      this.#outgoing.push(narrowed);
+      this.#heard = true;
+    }
+    if (request === AuthenticationRequest.Ok) this.#phase = "greeting";
+    else if (request !== AuthenticationRequest.SASLFinal) this.#asked = true;
+  }
+
+  async #onRefusal(size: number, start: number, end: number): Promise<never> {
+    const fields = parseErrorResponse(this.upstream.bytes, start, end);
+    if (!this.#heard) {
+      const message = this.upstream.bytes.slice(this.upstream.start, this.upstream.start + size);
+      throw new RefusedAtOnce(fields, message);
+    }
+    this.#forward(size);
+    await this.#flush();
+    throw new UpstreamRefused(fields);
+  }
+
+  /** The server is ready for a query; the client is not told before the context is confirmed. */
+  async #onGreeted(size: number): Promise<void> {
+    if (this.context === null) {
+      const { bytes, start } = this.upstream;
+      this.upstream.take(size);
+      return this.#ready(bytes.subarray(start, start + size));
+    }
+    this.upstream.take(size);
+    await this.#flush();
+    this.#phase = "confirming";
+    this.#confirmation = new ContextConfirmation(this.context);
+    await this.#toUpstream(this.context.message);
+  }
+
+  #ready(readyForQuery: Uint8Array): void {
+    const { bytes, start, length } = this.client;
+    if (length > 0 && bytes[start] === 0) {
+      throw PgError.protocolViolation("received a second startup packet");
+    }
+    this.#outgoing.push(readyForQuery);
+    this.#phase = "done";
+  }
+
+  /** Passes the answers of a client on, when they are asked for; anything else waits or is refused. */
+  async #fromClient(): Promise<void> {
+    const { client } = this;
+    while (client.length > 0) {
+      if (this.#passingUp > 0) {
+        const size = Math.min(this.#passingUp, client.length);
+        const part = client.bytes.subarray(client.start, client.start + size);
+        this.#passingUp -= size;
+        client.take(size);
+        await this.#toUpstream(part);
+        continue;
+      }
+      if (!this.#asked) return;
+      const type = client.bytes[client.start]!;
+      if (type === FrontendMessage.Terminate) throw new ClientGone();
+      if (type !== FrontendMessage.PasswordMessage) {
+        throw PgError.protocolViolation(`expected password response, got message type ${type}`);
+      }
+      if (client.length < HEADER_SIZE) return;
+      const length = readInt32(client.bytes, client.start + 1);
+      if (length < LENGTH_SIZE || length > PASSWORD_MESSAGE_SIZE_MAX) {
+        throw PgError.protocolViolation("invalid message length");
+      }
+      this.#passingUp = 1 + length;
+      this.#asked = false;
+    }
+  }
+
+  #toUpstream(bytes: Uint8Array): Promise<void> {
+    return this.deadline.race(
+      this.upstream.transport.write(bytes).catch((error) => {
+        throw upstreamLost(error);
+      }),
+    );
+  }
+
+  /** Marks the next `size` bytes of the server for the client. */
+  #forward(size: number): void {
+    const { bytes, start } = this.upstream;
+    this.#outgoing.push(bytes.subarray(start, start + size));
+    this.upstream.take(size);
+    this.#heard = true;
+  }
+
+  /** Writes what has been decided, in one piece, before the buffer it lies in is filled again. */
+  async #flush(): Promise<void> {
+    if (this.#outgoing.length === 0) return;
+    const bytes = new Uint8Array(this.#outgoing.reduce((sum, part) => sum + part.length, 0));
+    let at = 0;
+    for (const part of this.#outgoing) {
+      bytes.set(part, at);
+      at += part.length;
+    }
+    this.#outgoing = [];
+    await this.deadline.race(
+      this.client.transport.write(bytes).catch((error) => {
+        throw new ClientGone(error);
+      }),
+    );
+  }
+}
+
+function malformed(): PgError {
+  return PgError.protocolViolation("the upstream server sent a message that does not belong here");
+}
+
+function upstreamLost(cause: unknown): PgError {
+  return new PgError(
+    SqlState.ConnectionFailure,
+    "the upstream server closed the connection unexpectedly",
+    { hint: "Look into the server's log." },
+    { cause },
+  );
+}

@@ -1,0 +1,159 @@
+// The pipe: two independent pumps between a client and the server that is its alone.
+// Hot: runs per read. No objects, no closures, no copies; one promise per read and per write.
+
+import { BackendMessage, FrontendMessage, SqlState, TransactionStatus } from "../codec/codes.ts";
+import { PgError } from "../codec/error.ts";
+import { ANSWERS, Framer, REQUESTS_ANSWERED } from "../codec/framer.ts";
+import { Flow, type Inbox } from "../net/buffers.ts";
+import type { Transport } from "../net/transport.ts";
+
+/** How long a client may take to read its last message. */
+const LINGER_MS_MAX = 1_000;
+
+/** Who ended a relayed session. */
+export type RelayEnding = "client" | "upstream" | "pgvpd";
+
+const UPSTREAM_LOST = new PgError(
+  SqlState.ConnectionFailure,
+  "the connection to the upstream server was lost",
+  { hint: "Reconnect. A statement that was running may or may not have taken effect." },
+).encode();
+
+/**
+ * Moves bytes both ways until either side ends, then closes both.
+ *
+ * The streams are walked from header to header, so that a message of pgvpd's own never lands inside
+ * another; nothing is changed, withheld or waited for.
+ */
+export class Relay {
+  /** Bytes taken from each side. */
+  bytesFromClient = 0;
+  bytesFromUpstream = 0;
+  readonly #client: Transport;
+  readonly #upstream: Transport;
+  readonly #clientFlow: Flow;
+  readonly #upstreamFlow: Flow;
+  readonly #requests = new Framer(REQUESTS_ANSWERED);
+  readonly #answers = new Framer(ANSWERS);
+  #upstreamEnded = false;
+  #ending: RelayEnding | null = null;
+  #farewell: Uint8Array | null = null;
+
+  constructor(client: Inbox, upstream: Inbox) {
+    this.#client = client.transport;
+    this.#upstream = upstream.transport;
+    this.#clientFlow = new Flow(client);
+    this.#upstreamFlow = new Flow(upstream);
+  }
+
+  /** Resolves, never rejects, when both directions are over and both sides are closed. */
+  async run(): Promise<RelayEnding> {
+    const fromClient = this.#pumpFromClient();
+    await this.#pumpFromUpstream();
+    if (this.#ending === "upstream") await this.#tellClient(fromClient);
+    this.#client.close();
+    this.#upstream.close();
+    await fromClient;
+    return this.#terminated ? "client" : this.#ending!;
+  }
+
+  /** Has everything that the client asked been answered, outside any transaction? */
+  get idle(): boolean {
+    return this.#answers.atBoundary && this.#requests.atBoundary &&
+      this.#requests.counted === this.#answers.counted &&
+      (this.#answers.counted === 0 ||
+        this.#answers.transactionStatus === TransactionStatus.Idle);
+  }
+
+  /** Ends the session with a message as soon as it is idle. */
+  drain(farewell: Uint8Array): void {
+    this.#farewell = farewell;
+    if (this.idle) this.#sayFarewell(farewell);
+  }
+
+  /** Ends the session now; the client is told when a message may stand where its stream is. */
+  async close(farewell: Uint8Array): Promise<void> {
+    this.#ending ??= "pgvpd";
+    if (this.#answers.atBoundary) {
+      await this.#client.write(farewell).catch(() => {});
+      await this.#client.closeWrite();
+    }
+    this.#client.close();
+    this.#upstream.close();
+  }
+
+  /** The client has said Terminate: whatever ends now ends in order. */
+  get #terminated(): boolean {
+    return this.#requests.atBoundary && this.#requests.type === FrontendMessage.Terminate;
+  }
+
+  async #pumpFromClient(): Promise<void> {
+    for (;;) {
+      let bytes: Uint8Array | null;
+      try {
+        bytes = await this.#clientFlow.next();
+      } catch {
+        this.#ending ??= "client";
+        this.#upstream.close();
+        return;
+      }
+      if (bytes === null) {
+        if (!this.#upstreamEnded) this.#ending ??= "client";
+        await this.#upstream.closeWrite();
+        return;
+      }
+      this.bytesFromClient += bytes.length;
+      this.#requests.walk(bytes, 0, bytes.length);
+      if (this.#upstreamEnded) continue; // read away, so that the last message is not lost in a reset
+      try {
+        await this.#upstream.write(bytes);
+      } catch {
+        this.#upstreamEnded = true; // its last words may still be on their way to the other pump
+      }
+    }
+  }
+
+  async #pumpFromUpstream(): Promise<void> {
+    for (;;) {
+      let bytes: Uint8Array | null;
+      try {
+        bytes = await this.#upstreamFlow.next();
+      } catch {
+        bytes = null;
+      }
+      if (bytes === null) break;
+      this.bytesFromUpstream += bytes.length;
+      this.#answers.walk(bytes, 0, bytes.length);
+      try {
+        await this.#client.write(bytes);
+      } catch {
+        this.#ending ??= "client";
+        break;
+      }
+      if (this.#farewell !== null && this.idle) this.#sayFarewell(this.#farewell);
+    }
+    this.#ending ??= "upstream";
+    this.#upstreamEnded = true;
+  }
+
+  #sayFarewell(farewell: Uint8Array): void {
+    this.#farewell = null;
+    void this.close(farewell);
+  }
+
+  /** The server has gone: says so where a message may stand, and lets the client read it. */
+  async #tellClient(fromClient: Promise<void>): Promise<void> {
+    const explained = this.#answers.type === BackendMessage.ErrorResponse || this.#terminated;
+    const lastWord = async () => {
+      if (!explained && this.#answers.atBoundary) await this.#client.write(UPSTREAM_LOST);
+      await this.#client.closeWrite();
+      await fromClient;
+    };
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await Promise.race([
+      lastWord().catch(() => {}),
+      new Promise((resolve) => timer = setTimeout(resolve, LINGER_MS_MAX)),
+    ]);
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,171 @@
+// Session: one client connection, from its first byte to its last log record.
+
+import { SqlState } from "../codec/codes.ts";
+import { PgError } from "../codec/error.ts";
+import type { Logger } from "../log.ts";
+import { Inbox } from "../net/buffers.ts";
+import type { Transport } from "../net/transport.ts";
+import { Deadline } from "./deadline.ts";
+import { ClientGone, UpstreamRefused } from "./endings.ts";
+import {
+  handshake,
+  HANDSHAKE_MESSAGE_SIZE_MAX,
+  type HandshakeOptions,
+  type SessionFacts,
+} from "./handshake.ts";
+import { Relay } from "./relay.ts";
+
+/** What every session of a proxy is given. */
+export interface SessionOptions extends HandshakeOptions {
+  /** For start-up, authentication and context together. */
+  readonly handshakeMsMax: number;
+}
+
+/** A client that will be refused is given this long to say what it wants. */
+const REFUSED_HANDSHAKE_MS_MAX = 5_000;
+/** How long a client may take to read why it was refused. */
+const FAREWELL_MS_MAX = 1_000;
+
+/** Owns the client's transport and whatever is opened for it; `run()` gives everything back. */
+export class Session {
+  readonly #client: Inbox;
+  readonly #options: SessionOptions;
+  readonly #log: Logger;
+  readonly #startedAt = performance.now();
+  #facts: SessionFacts | null = null;
+  #relay: Relay | null = null;
+  #farewell: PgError | null = null;
+
+  constructor(client: Transport, options: SessionOptions, log: Logger) {
+    this.#client = new Inbox(client, HANDSHAKE_MESSAGE_SIZE_MAX);
+    this.#options = options;
+    this.#log = log;
+  }
+
+  /** Who is connected; null until the start-up message has been understood. */
+  get facts(): SessionFacts | null {
+    return this.#facts;
+  }
+
+  /** Serves the client until its connection is over. Never rejects. */
+  async run(): Promise<void> {
+    this.#log.debug("client accepted", { peer: this.#client.transport.peer });
+    try {
+      const upstream = await this.#shakeHands();
+      if (upstream !== null) await this.#serve(upstream);
+    } catch (error) {
+      await this.#onFailure(error);
+    } finally {
+      this.#client.transport.close();
+    }
+  }
+
+  /** Tells the client why and ends the session as soon as nothing it asked for is under way. */
+  drain(reason: PgError): void {
+    this.#farewell = reason;
+    if (this.#relay !== null) this.#relay.drain(reason.encode());
+    else this.#client.transport.close();
+  }
+
+  /** Tells the client why, where its stream allows it, and ends the session now. */
+  async close(reason: PgError): Promise<void> {
+    this.#farewell = reason;
+    if (this.#relay !== null) await this.#relay.close(reason.encode());
+    else this.#client.transport.close();
+  }
+
+  async #shakeHands(): Promise<Inbox | null> {
+    const { handshakeMsMax, refusal } = this.#options;
+    using deadline = new Deadline(
+      refusal === null ? handshakeMsMax : Math.min(handshakeMsMax, REFUSED_HANDSHAKE_MS_MAX),
+      "waiting for the client's startup packet",
+    );
+    const established = await handshake(
+      this.#client,
+      this.#options,
+      deadline,
+      this.#log,
+      (facts) => this.#facts = facts,
+    );
+    if (established === null) {
+      this.#log.info("cancel request passed on", { peer: this.#client.transport.peer });
+      return null;
+    }
+    return established.upstream;
+  }
+
+  async #serve(upstream: Inbox): Promise<void> {
+    this.#log.info("client connected", this.#record());
+    const relay = new Relay(this.#client, upstream);
+    this.#relay = relay;
+    if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    const endedBy = await relay.run();
+    this.#log.info("client disconnected", {
+      ...this.#record(),
+      ended_by: endedBy,
+      ...(this.#farewell === null ? {} : { reason: this.#farewell.message }),
+      bytes_in: relay.bytesFromClient,
+      bytes_out: relay.bytesFromUpstream,
+    });
+  }
+
+  async #onFailure(error: unknown): Promise<void> {
+    if (this.#farewell !== null) return this.#log.info("client let go", this.#record());
+    if (error instanceof ClientGone) {
+      return this.#log.debug("client left during the handshake", this.#record());
+    }
+    if (error instanceof UpstreamRefused) {
+      const { sqlState, message } = error.fields;
+      this.#log.warn("upstream refused the login", {
+        ...this.#record(),
+        sqlstate: sqlState,
+        error: message,
+      });
+      return await this.#sayGoodbye(null);
+    }
+    if (error instanceof PgError) {
+      this.#log.warn("client refused", {
+        ...this.#record(),
+        sqlstate: error.sqlState,
+        error: error.message,
+      });
+      return await this.#sayGoodbye(error.encode());
+    }
+    this.#log.error("session failed, which is a bug in pgvpd", {
+      ...this.#record(),
+      error: error instanceof Error ? error.stack ?? error.message : String(error),
+    });
+    const failure = new PgError(SqlState.InternalError, "internal error in pgvpd");
+    await this.#sayGoodbye(failure.encode());
+  }
+
+  /**
+   * Writes a last message and lets the client read it: what it still sends is read away, because
+   * closing over unread bytes would reset the connection and lose the message.
+   */
+  async #sayGoodbye(message: Uint8Array | null): Promise<void> {
+    const client = this.#client;
+    const goodbye = async () => {
+      if (message !== null) await client.transport.write(message);
+      await client.transport.closeWrite();
+      while (!client.ended) {
+        client.take(client.length);
+        await client.fill();
+      }
+    };
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    await Promise.race([
+      goodbye().catch(() => {}),
+      new Promise((resolve) => timer = setTimeout(resolve, FAREWELL_MS_MAX)),
+    ]);
+    clearTimeout(timer);
+  }
+
+  #record(): Record<string, unknown> {
+    return {
+      peer: this.#client.transport.peer,
+      ...this.#facts,
+      ms: Math.round(performance.now() - this.#startedAt),
+    };
+  }
+}
