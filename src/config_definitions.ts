@@ -69,3 +69,34 @@ function define(key: SettingKey, row: Row): SettingDefinition {
     secretFile,
   };
 }
+
+/** A flag of the command line; its text goes to `resolveSettings` under `key`. */
+export interface FlagDefinition {
+  /** The setting's key, or that of its `…_file` twin. */
+  readonly key: string;
+  readonly flag: string;
+  readonly shortFlag: string | null;
+  /** What stands for the value in help, without brackets. */
+  readonly placeholder: string;
+  /** True for booleans: the flag alone means "true". */
+  readonly valueIsOptional: boolean;
+  readonly sentence: string;
+  readonly setting: SettingDefinition;
+}
+
+/** Every flag in the order of the table, twins of secrets included. */
+export const FLAGS: readonly FlagDefinition[] = SETTINGS.flatMap((setting) => {
+  const { key, flag, type, sentence, secretFile } = setting;
+  const own: FlagDefinition = {
+    key,
+    flag,
+    shortFlag: setting.shortFlag ?? null,
+    placeholder: type.placeholder,
+    valueIsOptional: type.placeholder === "boolean",
+    sentence,
+    setting,
+  };
+  if (secretFile === null) return [own];
+  const twin = { ...own, ...secretFile, shortFlag: null, placeholder: "path" };
+  return [own, { ...twin, sentence: `File that holds ${flag}'s value.` }];
+});

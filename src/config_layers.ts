@@ -22,6 +22,7 @@ export interface Assignment {
 export interface Layer {
   readonly assignments: readonly Assignment[];
   readonly problems: readonly Problem[];
+  readonly warnings: readonly string[];
 }
 
 interface Name {
@@ -32,6 +33,14 @@ interface Name {
 /** Variables that belong to the program itself, not to a setting. */
 const OTHER_VARIABLES = ["PGVPD_CONFIG"];
 const OTHER_PREFIXES = ["PGVPD_TEST_", "PGVPD_BENCH_"];
+
+/**
+ * What Kubernetes puts into every container for a Service called `pgvpd` or `pgvpd-…`:
+ * `PGVPD_SERVICE_HOST`, `PGVPD_PORT_6432_TCP_ADDR`, and `PGVPD_PORT` with a URL in it.
+ */
+const SERVICE_LINK_NAME =
+  /_SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)$|_PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$/;
+const SERVICE_LINK_TEXT = /^(tcp|udp|sctp):\/\/[^ ]+$/;
 
 const FILE_NAMES = new Map<string, Name>();
 const VARIABLE_NAMES = new Map<string, Name>();
@@ -66,7 +75,7 @@ export function fileLayer(path: string, text: string): Layer {
     else assignments.push(fileAssignment(entry, name, origin));
   }
   problems.push(...doubles(assignments));
-  return { assignments, problems };
+  return { assignments, problems, warnings: [] };
 }
 
 function fileAssignment(entry: FileEntry, name: Name, origin: Origin): Assignment {
@@ -121,21 +130,32 @@ function doubleText(assignment: Assignment, earlier: Assignment): string {
 export function environmentLayer(environment: Record<string, string | undefined>): Layer {
   const assignments: Assignment[] = [];
   const problems: Problem[] = [];
+  const warnings: string[] = [];
   for (const variable of Object.keys(environment).toSorted()) {
     const text = environment[variable];
-    if (text === undefined || !variable.startsWith("PGVPD_")) continue;
+    if (text === undefined || !/^pgvpd_/i.test(variable) || isOtherVariable(variable)) continue;
     const name = VARIABLE_NAMES.get(variable);
     const origin: Origin = { layer: "environment", variable };
-    if (name !== undefined) {
-      if (text === "" && !takesEmpty(name.definition)) continue;
+    if (isServiceLink(variable, text)) {
+      if (name !== undefined) warnings.push(`${originText(origin)}: ${SERVICE_LINK_WARNING}`);
+    } else if (name === undefined) {
+      problems.push({ origin, key: null, message: `unknown variable${variableHint(variable)}` });
+    } else if (text !== "" || takesEmpty(name.definition)) {
       const key = name.isSecretFile ? name.definition.secretFile!.key : name.definition.key;
       assignments.push({ ...name, name: key, text, origin, cut: false });
-    } else if (!isOtherVariable(variable)) {
-      problems.push({ origin, key: null, message: `unknown variable${variableHint(variable)}` });
     }
   }
   problems.push(...doubles(assignments));
-  return { assignments, problems };
+  return { assignments, problems, warnings };
+}
+
+const SERVICE_LINK_WARNING =
+  "ignored, because it is Kubernetes's link to a Service of this name; " +
+  "enableServiceLinks: false in the pod keeps it out";
+
+function isServiceLink(variable: string, text: string): boolean {
+  return SERVICE_LINK_NAME.test(variable) ||
+    variable.endsWith("_PORT") && SERVICE_LINK_TEXT.test(text);
 }
 
 function isOtherVariable(variable: string): boolean {
@@ -176,5 +196,14 @@ export function flagLayer(flags: Readonly<Record<string, string>>): Layer {
     assignments.push({ ...name, name: key, text, origin: { layer: "flag", flag }, cut: false });
   }
   problems.push(...doubles(assignments));
-  return { assignments, problems };
+  return { assignments, problems, warnings: secretFlagWarnings(assignments) };
+}
+
+function secretFlagWarnings(assignments: readonly Assignment[]): string[] {
+  return assignments
+    .filter(({ definition, isSecretFile }) => definition.secret === true && !isSecretFile)
+    .map(({ definition, origin }) =>
+      `${originText(origin)}: the process list shows this secret to every local user; ` +
+      `use ${definition.secretFile!.flag} or ${definition.environment}`
+    );
 }

@@ -77,7 +77,7 @@ export const TABLE = {
     group: "Listening",
     type: listenHosts(),
     default: "127.0.0.1",
-    sentence: "Addresses or unix socket directories to listen on.",
+    sentence: "Addresses or socket directories to listen on.",
     detail: "`*` is every address, IPv6 and IPv4 (`::`). A directory holds `.s.PGSQL.<port>`.",
     aliases: ["host"],
     environment: "PGVPD_HOST",
@@ -143,7 +143,7 @@ export const TABLE = {
     group: "Identity",
     type: variableNames(),
     default: "app.current_tenant_id",
-    sentence: "Session variables that take the tenant's values.",
+    sentence: "Session variables for the values.",
     detail: "The names PostgreSQL takes for custom parameters, in ASCII, of at most 63 bytes " +
       "(SQL cuts longer ones). Names starting with `pgvpd.` are reserved.",
     aliases: ["context"],

@@ -1,7 +1,7 @@
 // The types a setting can have: how its text is read, what is allowed, how it is written.
 // Every parser throws ValueError; reading what `format` wrote gives the same value.
 
-import { nearest, quoted } from "./config_problems.ts";
+import { quoted, suggestion } from "./config_problems.ts";
 
 /** What is wrong with a value, without the value: `must be a whole number from 1 to 65535`. */
 export class ValueError extends Error {
@@ -26,7 +26,7 @@ export interface ValueType<Value> {
 const NO_CHOICES = { choices: null, file: null } as const;
 
 /** Whole numbers from `min` to `max`. */
-export function integer(min: number, max: number, placeholder = "number"): ValueType<number> {
+export function integer(min: number, max: number, placeholder = "n"): ValueType<number> {
   const allowed = `a whole number from ${min} to ${max}`;
   return {
     ...NO_CHOICES,
@@ -92,16 +92,18 @@ export interface DurationOptions {
 export function duration(options: DurationOptions): ValueType<number> {
   const min = milliseconds(options.min);
   const max = milliseconds(options.max);
-  const whole = options.wholeSeconds === true ? ", in whole seconds" : "";
-  const allowed = `a time from ${options.min} to ${options.max}${whole}, such as 30, 500ms or 5m ` +
-    `(units: ms, s, m, h; none means s)`;
+  const step = options.wholeSeconds === true ? 1000 : 1;
+  const examples = options.wholeSeconds === true
+    ? "in whole seconds, such as 30 or 5m (units: s, m, h"
+    : "such as 30, 500ms or 5m (units: ms, s, m, h";
+  const allowed = `a time from ${options.min} to ${options.max}, ${examples}; none means s)`;
   return {
     ...NO_CHOICES,
     placeholder: "time",
     allowed,
     parse(text) {
       const value = milliseconds(text.trim());
-      const fits = value >= min && value <= max && (whole === "" || value % 1000 === 0);
+      const fits = value >= min && value <= max && value % step === 0;
       if (!fits) throw new ValueError(`must be ${allowed}`);
       return value;
     },
@@ -133,9 +135,8 @@ export function choice<const Word extends string>(
   words: readonly Word[],
   options: ChoiceOptions = {},
 ): ValueType<Word> {
-  const allowed = words.length === 2
-    ? `${words[0]} or ${words[1]}`
-    : `one of ${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+  const others = words.slice(0, -1).map((word) => quoted(word)).join(", ");
+  const allowed = `${others} or ${quoted(words.at(-1) ?? "")}`;
   const synonyms = options.synonyms ?? {};
   return {
     placeholder: words.length <= 2 ? words.join("|") : "word",
@@ -150,9 +151,7 @@ export function choice<const Word extends string>(
       if (options.planned?.includes(written)) {
         throw new ValueError(`is not available in this version yet; must be ${allowed}`);
       }
-      const near = nearest(written, words);
-      const hint = near === null ? "" : `; did you mean ${quoted(near)}?`;
-      throw new ValueError(`must be ${allowed}${hint}`);
+      throw new ValueError(`must be ${allowed}${suggestion(written, words)}`);
     },
     format: (value) => value,
   };
