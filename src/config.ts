@@ -22,6 +22,7 @@ import {
   type Problem,
   quoted,
 } from "./config_problems.ts";
+import { formatValue } from "./config_file.ts";
 import { type Merged, ruleProblems, ruleWarnings } from "./config_rules.ts";
 import { ValueError } from "./config_values.ts";
 
@@ -99,9 +100,13 @@ function resolve(sources: ConfigSources): { resolved: ResolvedSettings; problems
   };
 }
 
+interface Parsed {
+  readonly value: unknown;
+}
+
 /** Reads every value and keeps the one from the highest layer. */
 class Merger {
-  readonly #highest = new Map<SettingKey, Assignment>();
+  readonly #highest = new Map<SettingKey, { assignment: Assignment; parsed: Parsed | null }>();
   readonly #unreadable = new Set<SettingKey>();
 
   constructor(
@@ -111,49 +116,35 @@ class Merger {
 
   /** Assignments come from the lowest layer to the highest. */
   add(assignment: Assignment): void {
-    this.#highest.set(assignment.definition.key, assignment);
     // Every value is checked, so that a mistake is told before the day it takes effect.
-    if (!assignment.isSecretFile) this.#parse(assignment, assignment.text);
+    const parsed = assignment.isSecretFile ? null : this.#parse(assignment, assignment.text);
+    this.#highest.set(assignment.definition.key, { assignment, parsed });
   }
 
   merge(): Merged {
     const values: Record<string, unknown> = {};
     const origins = new Map<SettingKey, Origin>();
     for (const definition of SETTINGS) {
-      const assignment = this.#highest.get(definition.key);
-      if (assignment === undefined) {
-        values[definition.property] = defaultValue(definition);
-        origins.set(definition.key, { layer: "default" });
-        continue;
-      }
-      values[definition.property] = this.#effective(assignment);
+      const highest = this.#highest.get(definition.key);
+      values[definition.property] = defaultValue(definition);
+      origins.set(definition.key, { layer: "default" });
+      if (highest === undefined) continue;
+      const { assignment } = highest;
       const secretPath = assignment.isSecretFile ? { secretPath: assignment.text } : {};
       origins.set(definition.key, { ...assignment.origin, ...secretPath });
+      const parsed = assignment.isSecretFile ? this.#readSecret(assignment) : highest.parsed;
+      if (parsed === null) {
+        this.#unreadable.add(definition.key);
+        continue;
+      }
+      values[definition.property] = parsed.value;
+      this.#checkAvailable(assignment, parsed.value);
+      this.#checkFile(assignment);
     }
     return { settings: Object.freeze(values) as Settings, origins, unreadable: this.#unreadable };
   }
 
-  /** The value of the highest layer; the default stands in for one that cannot be read. */
-  #effective(assignment: Assignment): unknown {
-    const { definition } = assignment;
-    const text = assignment.isSecretFile ? this.#readSecret(assignment) : assignment.text;
-    if (text === null) {
-      this.#unreadable.add(definition.key);
-      return defaultValue(definition);
-    }
-    const parsed = assignment.isSecretFile
-      ? this.#parse(assignment, text)
-      : parseQuietly(definition, text);
-    if (parsed === null) {
-      this.#unreadable.add(definition.key);
-      return defaultValue(definition);
-    }
-    this.#checkAvailable(assignment, parsed.value);
-    this.#checkFile(assignment);
-    return parsed.value;
-  }
-
-  #parse(assignment: Assignment, text: string): { value: unknown } | null {
+  #parse(assignment: Assignment, text: string): Parsed | null {
     const { definition } = assignment;
     if (assignment.cut && definition.secret === true) {
       this.#refuse(
@@ -167,10 +158,11 @@ class Merger {
     } catch (error) {
       if (!(error instanceof ValueError)) throw error;
       const hint = assignment.cut && text === ""
-        ? "; what follows is a comment, quote it if it is the value"
+        ? '; a "#" or ";" behind white space starts a comment, quote it if it is the value'
         : "";
-      const shown = definition.secret === true || text === "" ? "" : ` is ${quoted(text)}, which`;
-      this.#refuse(assignment, `${shown} ${error.message}${hint}`.trim());
+      const shown = definition.secret === true || text === "" ? "" : ` ${quoted(text)}`;
+      const reason = `${error.message}${hint}`;
+      this.#report(assignment, `invalid value${shown} for "${assignment.name}": ${reason}`);
       return null;
     }
   }
@@ -184,17 +176,19 @@ class Merger {
   }
 
   /** The file's text less one trailing newline, or null when it cannot be read. */
-  #readSecret(assignment: Assignment): string | null {
+  #readSecret(assignment: Assignment): Parsed | null {
     if (assignment.text === "") {
       this.#refuse(assignment, "must not be empty; must be the path of a file");
       return null;
     }
+    let text: string;
     try {
-      return this.readFile(assignment.text).replace(/\r?\n$/, "");
+      text = this.readFile(assignment.text);
     } catch (error) {
       this.#refuse(assignment, unreadableSecret(assignment.text, error));
       return null;
     }
+    return this.#parse(assignment, text.replace(/\r?\n$/, ""));
   }
 
   /** A setting of a feature that is not there must not look as if it worked. */
@@ -236,14 +230,6 @@ function defaultValue(definition: SettingDefinition): unknown {
   return definition.default === null ? null : definition.type.parse(definition.default);
 }
 
-function parseQuietly(definition: SettingDefinition, text: string): { value: unknown } | null {
-  try {
-    return { value: definition.type.parse(text) };
-  } catch {
-    return null;
-  }
-}
-
 /** One row of `config show`. */
 export interface EffectiveRow {
   readonly key: SettingKey;
@@ -271,7 +257,8 @@ export function describeEffective(resolved: ResolvedSettings): EffectiveRow[] {
 function shownValue(definition: SettingDefinition, value: unknown): string {
   if (value === null) return "(not set)";
   if (definition.secret === true) return "(set)";
-  return definition.type.format(value) || "(none)";
+  const text = definition.type.format(value);
+  return text === "" ? "(none)" : formatValue(text);
 }
 
 /** A setting that differs between two configurations. */
