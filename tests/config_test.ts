@@ -111,7 +111,7 @@ Deno.test("the reference's names by layer", () => {
   assert.deepEqual(flags, ["--separator", "--context", "--superuser", "--listen-host"]);
 });
 
-/** Four different texts for every available setting, none of them its default. */
+/** Three texts for every available setting, neighbours different, so that layers can differ. */
 const SAMPLES: Partial<Record<SettingKey, readonly string[]>> = {
   port: ["1001", "1002", "1003"],
   listen_host: ["10.0.0.1", "::1", "/run/pgvpd"],
