@@ -65,7 +65,7 @@ function checkWildcards(hosts: readonly string[]): void {
     const included = hosts.find((other) => other !== wildcard && includes(wildcard, other));
     if (included !== undefined) {
       throw new ValueError(
-        `names ${quoted(included)} beside ${quoted(wildcard)}, which includes it`,
+        `${quoted(included)} is already included in ${quoted(wildcard)}`,
       );
     }
   }
@@ -86,7 +86,7 @@ function parseHost(written: string): string {
   } else if (isIpv4(name) || isHostName(name)) {
     return name;
   }
-  throw new ValueError(`has ${quoted(written)}; must be ${HOST_ALLOWED}`);
+  throw new ValueError(`${quoted(written)} is not ${HOST_ALLOWED}`);
 }
 
 function parseSocketDirectory(directory: string): string {
@@ -96,7 +96,7 @@ function parseSocketDirectory(directory: string): string {
   }
   if (byteLength(directory) > SOCKET_DIRECTORY_BYTES_MAX) {
     throw new ValueError(
-      `has a unix socket directory longer than ${SOCKET_DIRECTORY_BYTES_MAX} bytes`,
+      `the path of a unix socket directory must not be longer than ${SOCKET_DIRECTORY_BYTES_MAX} bytes`,
     );
   }
   return directory.length > 1 ? directory.replace(/\/+$/, "") || "/" : directory;

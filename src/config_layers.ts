@@ -90,10 +90,11 @@ function faultProblem(path: string, fault: FileFault): Problem {
   return { origin: { layer: "file", path, line: fault.line }, key, message };
 }
 
-/** What is not shaped like a key (a line of a PEM file, a password with "=") is not repeated. */
+/** What neither resembles a key nor has a key's shape (a line of a PEM file) is not repeated. */
 function unknownKey(key: string): string {
-  if (!/^[A-Za-z0-9_.-]{1,40}$/.test(key)) return "unknown key (not shown: it has no key's shape)";
-  return `unknown key "${key}"${suggestion(key, FILE_NAMES.keys())}`;
+  const hint = suggestion(key, FILE_NAMES.keys());
+  if (hint !== "" || /^[a-z][a-z0-9_.-]{0,39}$/.test(key)) return `unknown key "${key}"${hint}`;
+  return "unknown key (not shown: it does not look like one)";
 }
 
 /** The same setting twice in one layer, under whatever names. */

@@ -1,7 +1,10 @@
 // Where a setting came from, what can be wrong with it, and the nearest spelling of a name.
 // Knows nothing of the settings themselves.
 
-/** Where a value was written. `secretPath` is the file a `…_file` twin named. */
+/**
+ * Where a value was written. Line 0 means the file as a whole; `secretPath` is the file that a
+ * `…_file` twin named.
+ */
 export type Origin =
   | { readonly layer: "default" }
   | {

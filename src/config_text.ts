@@ -118,6 +118,7 @@ for a Service called \`pgvpd\` (\`PGVPD_SERVICE_HOST\`, \`PGVPD_PORT=tcp://…\`
 - Booleans: \`true\`, \`yes\`, \`on\`, \`1\` and \`false\`, \`no\`, \`off\`, \`0\`, in any case. As a flag,
   \`--upstream-tls\` alone means true.
 - Lists: separated by commas; blanks around the items do not count.
+- Paths: absolute, or relative to the working directory.
 
 ## Secrets
 

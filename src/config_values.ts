@@ -218,7 +218,7 @@ export function nameList(
   return list(`${what}, separated by commas`, (item) => {
     checkText(item);
     if (byteLength(item) > itemBytesMax) {
-      throw new ValueError(`has ${quoted(item)}, which is longer than ${itemBytesMax} bytes`);
+      throw new ValueError(`${quoted(item)} is longer than ${itemBytesMax} bytes`);
     }
     return item;
   }, { emptyAllowed: options.emptyAllowed ?? false, keyOf: (item) => item });
@@ -238,15 +238,15 @@ export function variableNames(): ValueType<readonly string[]> {
   return list("variable names with a dot, separated by commas", (item) => {
     if (!VARIABLE_NAME.test(item)) {
       throw new ValueError(
-        `has ${quoted(item)}, which is no variable name; must be like app.current_tenant_id: ` +
+        `${quoted(item)} is no variable name; must be like app.current_tenant_id: ` +
           `a dot, and each part starts with a letter or "_" and goes on with letters, digits, "_" or "$"`,
       );
     }
     if (item.length > NAME_BYTES_MAX) {
-      throw new ValueError(`has ${quoted(item)}, which is longer than ${NAME_BYTES_MAX} bytes`);
+      throw new ValueError(`${quoted(item)} is longer than ${NAME_BYTES_MAX} bytes`);
     }
     if (item.toLowerCase().startsWith(RESERVED_PREFIX)) {
-      throw new ValueError(`has ${quoted(item)}, but names starting with "pgvpd." are reserved`);
+      throw new ValueError(`${quoted(item)} is reserved, as is every name starting with "pgvpd."`);
     }
     return item;
   }, { emptyAllowed: false, keyOf: (item) => item.toLowerCase() });
@@ -270,10 +270,10 @@ export function list(
       const seen = new Set<string>();
       return value.split(",").map((written) => {
         const item = written.trim();
-        if (item === "") throw new ValueError("has an empty item between its commas");
+        if (item === "") throw new ValueError("an item between its commas is empty");
         const parsed = parseItem(item);
         const key = options.keyOf(parsed);
-        if (seen.has(key)) throw new ValueError(`names ${quoted(item)} twice`);
+        if (seen.has(key)) throw new ValueError(`${quoted(item)} is in it twice`);
         seen.add(key);
         return parsed;
       });
