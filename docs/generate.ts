@@ -1,6 +1,6 @@
 // Writes what is made from the table of settings: run with `deno run -A docs/generate.ts`.
 
-import { renderDocs, renderExample } from "../src/config_text.ts";
+import { renderDocs, renderExample } from "../src/config/text.ts";
 
 const root = new URL("../", import.meta.url);
 await Deno.writeTextFile(new URL("docs/configuration.md", root), renderDocs());

@@ -1,6 +1,6 @@
 // `pgvpd config check` and `pgvpd config show`.
 
-import { describeEffective, problemsOf, problemText, resolveSettings } from "../config.ts";
+import { describeEffective, problemsOf, problemText, resolveSettings } from "../config/config.ts";
 import { printError, printLine } from "./output.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
 

@@ -95,7 +95,7 @@ export async function demo(
 
   print("· Creating two tenants, acme and globex, and protecting their tables");
   await createDatabase(server);
-  const proxy = startProxy(options.port, server.port);
+  const proxy = await startProxy(options.port, server.port);
   stack.defer(() => proxy.stop(0));
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   print(`· pgvpd listens on 127.0.0.1:${proxy.port} (${seconds} s)`);
@@ -127,7 +127,7 @@ async function createDatabase(server: EmbeddedPostgres): Promise<void> {
   await sql.end();
 }
 
-function startProxy(port: number, upstreamPort: number): Proxy {
+function startProxy(port: number, upstreamPort: number): Promise<Proxy> {
   return Proxy.start({
     listenHost: ["127.0.0.1"],
     port,
@@ -140,6 +140,8 @@ function startProxy(port: number, upstreamPort: number): Proxy {
     setRole: null,
     handshakeTimeout: 30_000,
     maxClientConnections: 1_000,
+    tcpKeepalive: true,
+    unixSocketMode: 0o777,
   });
 }
 

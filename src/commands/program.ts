@@ -2,8 +2,8 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import denoJson from "../../deno.json" with { type: "json" };
-import { FLAGS } from "../config.ts";
-import { renderHelp } from "../config_text.ts";
+import { FLAGS } from "../config/config.ts";
+import { renderHelp } from "../config/text.ts";
 import { COMPLETION_SHELLS, completions } from "./completions.ts";
 import { checkConfig, showConfig } from "./config_commands.ts";
 import { demo } from "./demo.ts";

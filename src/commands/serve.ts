@@ -1,6 +1,6 @@
 // `pgvpd serve`: the proxy as a process. Settings, log, listeners, signals, and an orderly end.
 
-import { resolveSettings, type Settings } from "../config.ts";
+import { resolveSettings, type Settings } from "../config/config.ts";
 import { configureLog, logger } from "../log.ts";
 import { Proxy, type ProxyOptions } from "../server.ts";
 import { CommandError, reasonOf } from "./failure.ts";

@@ -1,6 +1,6 @@
 // Where the settings come from: the file, the environment and the flags of this process.
 
-import { type ConfigSources, SETTINGS } from "../config.ts";
+import { type ConfigSources, SETTINGS } from "../config/config.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 
 /** What the command line says about the settings. */

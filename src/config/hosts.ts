@@ -1,8 +1,8 @@
 // Host settings: IPv4 and IPv6 addresses, host names, and directories of unix sockets.
 // Syntax only: nothing is looked up.
 
-import { quoted } from "./config_problems.ts";
-import { byteLength, list, ValueError, type ValueType } from "./config_values.ts";
+import { quoted } from "./problems.ts";
+import { byteLength, list, ValueError, type ValueType } from "./values.ts";
 
 /** `/.s.PGSQL.65535` and the end mark must fit into the 108 bytes of a unix socket's address. */
 const SOCKET_DIRECTORY_BYTES_MAX = 107 - "/.s.PGSQL.65535".length;

@@ -1,7 +1,7 @@
 // What must hold between settings: each rule accepts and refuses, on the merged values.
 
 import assert from "node:assert/strict";
-import { problemsOf, problemText } from "../src/config.ts";
+import { problemsOf, problemText } from "../../src/config/config.ts";
 
 const CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
 const KEY = "-----BEGIN EC PRIVATE KEY-----\nMIIB\n-----END EC PRIVATE KEY-----\n";

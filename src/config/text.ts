@@ -1,8 +1,8 @@
 // The table of settings as text: the example file, the docs page and the grouped help.
 // Pure: docs/generate.ts writes the files, a test compares them.
 
-import { FLAGS, type SettingDefinition, SETTINGS } from "./config_definitions.ts";
-import { GROUPS } from "./config_table.ts";
+import { FLAGS, type SettingDefinition, SETTINGS } from "./definitions.ts";
+import { GROUPS } from "./table.ts";
 
 const UNAVAILABLE = "not yet available";
 
@@ -78,7 +78,7 @@ export function renderHelp(): string {
 const DOCS_HEAD = `\
 # Configuration
 
-<!-- Made from src/config_table.ts by: deno run -A docs/generate.ts -->
+<!-- Made from src/config/table.ts by: deno run -A docs/generate.ts -->
 
 A setting comes from the highest of these layers that has it:
 

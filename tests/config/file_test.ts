@@ -1,7 +1,7 @@
 // The grammar of pgvpd.conf, line by line, and what is written reads back the same.
 
 import assert from "node:assert/strict";
-import { formatValue, parseFile } from "../src/config_file.ts";
+import { formatValue, parseFile } from "../../src/config/file.ts";
 
 /** The value of the only line, or the text of its fault. */
 function read(line: string): string {

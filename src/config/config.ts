@@ -1,29 +1,29 @@
 // The configuration: defaults, file, environment and flags become one set of values, or a list of
-// everything that is wrong with them. The settings themselves are in config_table.ts.
+// everything that is wrong with them. The settings themselves are in table.ts.
 
 import {
   type SettingDefinition,
   type SettingKey,
   SETTINGS,
   type Settings,
-} from "./config_definitions.ts";
-import { formatValue } from "./config_file.ts";
-import { type ConfigSources, mergeLayers } from "./config_merge.ts";
-import { ConfigError, type Origin, originText, type Problem } from "./config_problems.ts";
+} from "./definitions.ts";
+import { formatValue } from "./file.ts";
+import { type ConfigSources, mergeLayers } from "./merge.ts";
+import { ConfigError, type Origin, originText, type Problem } from "./problems.ts";
 
-export { definitionOf, FLAGS, SETTINGS } from "./config_definitions.ts";
+export { definitionOf, FLAGS, SETTINGS } from "./definitions.ts";
 export type {
   FlagDefinition,
   SettingDefinition,
   SettingKey,
   Settings,
-} from "./config_definitions.ts";
-export { ConfigError, originText, problemText } from "./config_problems.ts";
-export type { Origin, Problem } from "./config_problems.ts";
-export { formatValue } from "./config_file.ts";
-export type { ConfigSources } from "./config_merge.ts";
-export { GROUPS } from "./config_table.ts";
-export type { Group } from "./config_table.ts";
+} from "./definitions.ts";
+export { ConfigError, originText, problemText } from "./problems.ts";
+export type { Origin, Problem } from "./problems.ts";
+export { formatValue } from "./file.ts";
+export type { ConfigSources } from "./merge.ts";
+export { GROUPS } from "./table.ts";
+export type { Group } from "./table.ts";
 
 /** The effective values and where each came from. */
 export interface ResolvedSettings {

@@ -1,8 +1,8 @@
 // The table of settings seen from outside: the type of the values, and every setting with all of
 // its names filled in.
 
-import { type Row, TABLE } from "./config_table.ts";
-import type { ValueType } from "./config_values.ts";
+import { type Row, TABLE } from "./table.ts";
+import type { ValueType } from "./values.ts";
 
 type CamelCase<Key extends string> = Key extends `${infer Head}_${infer Tail}`
   ? `${Head}${Capitalize<CamelCase<Tail>>}`

@@ -1,8 +1,8 @@
 // What must hold between settings, on the values that all layers together result in.
 
-import { definitionOf, type SettingKey, type Settings } from "./config_definitions.ts";
-import { isLocalHost, isSocketDirectory } from "./config_hosts.ts";
-import { type Origin, originText, type Problem } from "./config_problems.ts";
+import { definitionOf, type SettingKey, type Settings } from "./definitions.ts";
+import { isLocalHost, isSocketDirectory } from "./hosts.ts";
+import { type Origin, originText, type Problem } from "./problems.ts";
 
 /** The merged values and where each came from. */
 export interface Merged {

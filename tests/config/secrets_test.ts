@@ -8,8 +8,8 @@ import {
   resolveSettings,
   SETTINGS,
   type Settings,
-} from "../src/config.ts";
-import { type ConfigSources, type MergedLayers, mergeLayers } from "../src/config_merge.ts";
+} from "../../src/config/config.ts";
+import { type ConfigSources, type MergedLayers, mergeLayers } from "../../src/config/merge.ts";
 
 const SECRET = "hunter2Sesame";
 const SECRET_KEYS = SETTINGS.filter((each) => each.secret === true);

@@ -5,17 +5,17 @@ import {
   type SettingKey,
   SETTINGS,
   type Settings,
-} from "./config_definitions.ts";
+} from "./definitions.ts";
 import {
   type Assignment,
   environmentLayer,
   fileLayer,
   flagLayer,
   type Layer,
-} from "./config_layers.ts";
-import { inReadingOrder, type Origin, type Problem, quoted } from "./config_problems.ts";
-import { type Merged, ruleProblems, ruleWarnings } from "./config_rules.ts";
-import { ValueError } from "./config_values.ts";
+} from "./layers.ts";
+import { inReadingOrder, type Origin, type Problem, quoted } from "./problems.ts";
+import { type Merged, ruleProblems, ruleWarnings } from "./rules.ts";
+import { ValueError } from "./values.ts";
 
 /** What the layers above the defaults hold. */
 export interface ConfigSources {

@@ -1,9 +1,9 @@
 // The layers above the defaults: file, environment, flags. Each becomes a list of assignments and
 // of problems with names; values are not looked at here.
 
-import { type SettingDefinition, SETTINGS } from "./config_definitions.ts";
-import { type FileEntry, type FileFault, parseFile } from "./config_file.ts";
-import { nearest, type Origin, originText, type Problem, suggestion } from "./config_problems.ts";
+import { type SettingDefinition, SETTINGS } from "./definitions.ts";
+import { type FileEntry, type FileFault, parseFile } from "./file.ts";
+import { nearest, type Origin, originText, type Problem, suggestion } from "./problems.ts";
 
 /** A setting that a layer sets. */
 export interface Assignment {

@@ -1,7 +1,7 @@
 // The types a setting can have: how its text is read, what is allowed, how it is written.
 // Every parser throws ValueError; reading what `format` wrote gives the same value.
 
-import { quoted, suggestion } from "./config_problems.ts";
+import { quoted, suggestion } from "./problems.ts";
 
 /** What is wrong with a value, without the value: `must be a whole number from 1 to 65535`. */
 export class ValueError extends Error {
@@ -84,26 +84,21 @@ export interface DurationOptions {
   /** As an operator writes it, with a unit. */
   readonly min: string;
   readonly max: string;
-  /** True when the system underneath counts in seconds. */
-  readonly wholeSeconds?: boolean;
 }
 
 /** A span of time. A number without a unit is in seconds; the value is in milliseconds. */
 export function duration(options: DurationOptions): ValueType<number> {
   const min = milliseconds(options.min);
   const max = milliseconds(options.max);
-  const step = options.wholeSeconds === true ? 1000 : 1;
-  const examples = options.wholeSeconds === true
-    ? "in whole seconds, such as 30 or 5m (units: s, m, h"
-    : "such as 30, 500ms or 5m (units: ms, s, m, h";
-  const allowed = `a time from ${options.min} to ${options.max}, ${examples}; none means s)`;
+  const allowed = `a time from ${options.min} to ${options.max}, ` +
+    "such as 30, 500ms or 5m (units: ms, s, m, h; none means s)";
   return {
     ...NO_CHOICES,
     placeholder: "time",
     allowed,
     parse(text) {
       const value = milliseconds(text.trim());
-      const fits = value >= min && value <= max && value % step === 0;
+      const fits = value >= min && value <= max;
       if (!fits) throw new ValueError(`must be ${allowed}`);
       return value;
     },

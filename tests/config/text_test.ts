@@ -1,14 +1,14 @@
 // The example file, the docs page and the help say what the table says.
 
 import assert from "node:assert/strict";
-import { FLAGS, problemsOf, resolveSettings, SETTINGS } from "../src/config.ts";
-import { parseFile } from "../src/config_file.ts";
-import { renderDocs, renderExample, renderHelp } from "../src/config_text.ts";
+import { FLAGS, problemsOf, resolveSettings, SETTINGS } from "../../src/config/config.ts";
+import { parseFile } from "../../src/config/file.ts";
+import { renderDocs, renderExample, renderHelp } from "../../src/config/text.ts";
 
 const STALE = "is stale; run: deno run -A docs/generate.ts";
 
 function fileText(path: string): string {
-  return Deno.readTextFileSync(new URL(`../${path}`, import.meta.url));
+  return Deno.readTextFileSync(new URL(`../../${path}`, import.meta.url));
 }
 
 Deno.test("docs/configuration.md is what the table makes", () => {

@@ -13,7 +13,7 @@ import {
   type SettingKey,
   SETTINGS,
   type Settings,
-} from "../src/config.ts";
+} from "../../src/config/config.ts";
 
 interface Given {
   file?: string;
@@ -63,7 +63,7 @@ Deno.test("without any layer every setting has its default", () => {
     maxClientConnections: 10_000,
     shutdownTimeout: 30_000,
     unixSocketMode: 0o777,
-    tcpKeepalive: 60_000,
+    tcpKeepalive: true,
     poolMode: "none",
     poolSize: 20,
     poolPassword: null,
@@ -118,7 +118,7 @@ const SAMPLES: Partial<Record<SettingKey, readonly string[]>> = {
   unix_socket_mode: ["0700", "0770", "0600"],
   max_client_connections: ["1", "2", "3"],
   handshake_timeout: ["1s", "2s", "3s"],
-  tcp_keepalive: ["1s", "2s", "0"],
+  tcp_keepalive: ["false", "true", "false"],
   upstream_host: ["db", "::2", "/run/postgresql"],
   upstream_port: ["1", "2", "3"],
   tenant_separator: ["#", " ; ", "@"],

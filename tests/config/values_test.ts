@@ -1,8 +1,8 @@
 // Every setting takes what its type allows and refuses the rest, whatever the layer.
 
 import assert from "node:assert/strict";
-import { definitionOf, type SettingKey, SETTINGS } from "../src/config.ts";
-import { ValueError } from "../src/config_values.ts";
+import { definitionOf, type SettingKey, SETTINGS } from "../../src/config/config.ts";
+import { ValueError } from "../../src/config/values.ts";
 
 const ACCEPTED: readonly [key: SettingKey, text: string, value: unknown][] = [
   ["port", "6432", 6432],
@@ -28,8 +28,8 @@ const ACCEPTED: readonly [key: SettingKey, text: string, value: unknown][] = [
   ["handshake_timeout", "5m", 300_000],
   ["handshake_timeout", "1 h", 3_600_000],
   ["shutdown_timeout", "0", 0],
-  ["tcp_keepalive", "0", 0],
-  ["tcp_keepalive", "2000ms", 2000],
+  ["tcp_keepalive", "off", false],
+  ["tcp_keepalive", "YES", true],
   ["tenant_separator", "--", "--"],
   ["tenant_separator", " ", " "],
   ["value_separator", "#", "#"],
@@ -111,7 +111,7 @@ const REFUSED: readonly [key: SettingKey, text: string, reason: RegExp][] = [
   ["handshake_timeout", "25h", /a time from/],
   ["handshake_timeout", "-5", /a time from/],
   ["handshake_timeout", "", /a time from/],
-  ["tcp_keepalive", "1500ms", /in whole seconds/],
+  ["tcp_keepalive", "60s", /true/],
   ["shutdown_timeout", "forever", /a time from 0 to/],
   ["tenant_separator", "", /must not be empty/],
   ["tenant_separator", "\0", /control characters/],

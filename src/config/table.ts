@@ -1,8 +1,8 @@
 // The one table of settings. The file reader, the environment, the flags, the help, the example
-// file, the docs page and the tests are made from it (through config_definitions.ts) or checked
+// file, the docs page and the tests are made from it (through definitions.ts) or checked
 // against it.
 
-import { host, listenHosts } from "./config_hosts.ts";
+import { host, listenHosts } from "./hosts.ts";
 import {
   boolean,
   choice,
@@ -15,7 +15,7 @@ import {
   text,
   type ValueType,
   variableNames,
-} from "./config_values.ts";
+} from "./values.ts";
 
 /** The groups in the order in which help, example and docs show them. */
 export const GROUPS = [
@@ -109,9 +109,10 @@ export const TABLE = {
   },
   tcp_keepalive: {
     group: "Listening",
-    type: duration({ min: "0", max: "2h", wholeSeconds: true }),
-    default: "1m",
-    sentence: "Silence before TCP probes a peer; 0 is off.",
+    type: boolean(),
+    default: "true",
+    sentence: "Have the kernel probe peers that fell silent.",
+    detail: "When and how often is the kernel's setting: `net.ipv4.tcp_keepalive_time` on Linux.",
     reloadable: true,
     available: true,
   },
