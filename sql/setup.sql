@@ -2,16 +2,16 @@
 --
 --   psql -v ON_ERROR_STOP=1 -d your_database -f setup.sql
 --
--- Run it as a superuser, or as the database's owner with CREATEROLE (managed PostgreSQL). Running it
--- again is harmless and is also how to upgrade. There are no psql commands in here, so a migration
--- tool may send the whole file. Everything lands in the first schema of the search_path, mostly
--- "public".
+-- Run it as a superuser, or as the database's owner with CREATEROLE (managed PostgreSQL). Running
+-- it again is harmless and is also how to upgrade. There are no psql commands in here, so a
+-- migration tool may send the whole file. Everything lands in the first schema of the search_path,
+-- mostly "public".
 --
 -- The installer is not made a member of app_user: it grants privileges on what it owns, and that
 -- needs no membership (which PostgreSQL 16 would not give a CREATEROLE role by itself anyway).
 
--- Whose rows may be seen. NULL, and so no row, while the context is unset or empty: RESET and the end
--- of a SET LOCAL leave an empty string behind.
+-- Whose rows may be seen. NULL, and so no row, while the context is unset or empty: RESET and the
+-- end of a SET LOCAL leave an empty string behind.
 --
 -- A string body is parsed with the caller's search_path, so every name and operator says its schema
 -- (NULLIF would look up "=" by path). No SET clause and no exception block: either would keep the
@@ -31,13 +31,13 @@ REVOKE ALL ON FUNCTION current_tenant_id() FROM PUBLIC;
 
 -- The condition of the policies: <column> = (SELECT <the tenant, as the column's type>).
 --
--- The scalar sub-SELECT becomes an InitPlan: evaluated once per query, not once per row, and an index
--- on the column stays usable. Casts leave the column's length out, because an explicit cast to
--- varchar(4) cuts "acme-evil" down to "acme" without a word.
+-- The scalar sub-SELECT becomes an InitPlan: evaluated once per query, not once per row, and an
+-- index on the column stays usable. Casts leave the column's length out, because an explicit cast
+-- to varchar(4) cuts "acme-evil" down to "acme" without a word.
 --
--- A context that is no uuid or no integer gives no rows (but one beyond bigint's range an error). For
--- any other type the cast may raise an error, which is just as closed, and its result must read back
--- as the context: "char" and name cut as well.
+-- A context that is no uuid or no integer gives no rows (but one beyond bigint's range an error).
+-- For any other type the cast may raise an error, which is just as closed, and its result must read
+-- back as the context: "char" and name cut as well.
 CREATE OR REPLACE FUNCTION pgvpd_tenant_condition(
   tenant_column name, column_type regtype, tenant_function regprocedure
 ) RETURNS text
@@ -66,7 +66,8 @@ BEGIN
       'CASE WHEN %1$s ~ ''^[0-9A-Fa-f]{8}(-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}$'' '
       'THEN %1$s::uuid END', tenant);
   ELSIF base_type IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype) THEN
-    -- Always bigint: a number beyond a smaller column's range equals nothing instead of overflowing.
+    -- Always bigint: a number beyond a smaller column's range equals nothing instead of
+    -- overflowing.
     wanted := format('CASE WHEN %1$s ~ ''^-?[0-9]{1,19}$'' THEN %1$s::bigint END', tenant);
   ELSE
     -- An extension's type (citext) has its "=" in a schema of its own.
@@ -145,7 +146,8 @@ BEGIN
   IF tenant_role.rolsuper OR tenant_role.rolbypassrls THEN
     RAISE EXCEPTION 'pgvpd: role % is not bound by row-level security', quote_ident(app_role)
       USING ERRCODE = 'invalid_grant_operation',
-            HINT = format('Run ALTER ROLE %I NOSUPERUSER NOBYPASSRLS, or use another role.', app_role);
+            HINT = format('Run ALTER ROLE %I NOSUPERUSER NOBYPASSRLS, or use another role.',
+                          app_role);
   END IF;
   IF pg_has_role(tenant_role.oid, relation.relowner, 'MEMBER') THEN
     RAISE EXCEPTION 'pgvpd: role % owns % and could switch its protection off',
@@ -161,9 +163,10 @@ REVOKE ALL ON FUNCTION pgvpd_refuse_unprotectable(text, oid, name, name) FROM PU
 
 -- Row-level security on one table or partition, for every role including its owner.
 --
--- Two policies with one condition: the permissive one lets the tenant's rows in, the restrictive one
--- stands in the way of every permissive policy that somebody adds later, because those are ORed. Both
--- are for PUBLIC, so that SET ROLE leads nowhere else. The planner folds the two into one condition.
+-- Two policies with one condition: the permissive one lets the tenant's rows in, the restrictive
+-- one stands in the way of every permissive policy that somebody adds later, because those are
+-- ORed. Both are for PUBLIC, so that SET ROLE leads nowhere else. The planner folds the two into
+-- one condition.
 CREATE OR REPLACE FUNCTION pgvpd_protect_one(target regclass, condition text) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, pg_temp
@@ -194,9 +197,8 @@ COMMENT ON FUNCTION pgvpd_protect_one(regclass, text) IS
   'pgvpd: switches row-level security on for one table or partition and makes its two policies';
 REVOKE ALL ON FUNCTION pgvpd_protect_one(regclass, text) FROM PUBLIC;
 
--- The privileges of the tenants' role. ALL goes first because TRUNCATE, REFERENCES, TRIGGER and
--- MAINTAIN are not subject to row-level security. What is there already is not granted again: the
--- table's owner need not own the schema or current_tenant_id().
+-- The privileges of the tenants' role. What is there already is not granted again: the table's
+-- owner need not own the schema or current_tenant_id().
 CREATE OR REPLACE FUNCTION pgvpd_grant_to(
   app_role name, target regclass, tenant_function regprocedure
 ) RETURNS void
@@ -207,7 +209,6 @@ DECLARE
   table_schema oid := (SELECT c.relnamespace FROM pg_class c WHERE c.oid = target);
   owned_sequence regclass;
 BEGIN
-  EXECUTE format('REVOKE ALL ON %s FROM %I', target, app_role);
   EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO %I', target, app_role);
   IF NOT has_schema_privilege(app_role, table_schema, 'USAGE') THEN
     EXECUTE format('GRANT USAGE ON SCHEMA %s TO %I', table_schema::regnamespace, app_role);
@@ -226,11 +227,11 @@ BEGIN
 END
 $pgvpd$;
 COMMENT ON FUNCTION pgvpd_grant_to(name, regclass, regprocedure) IS
-  'pgvpd: gives a role what it needs on a protected table, and nothing that goes round the policies';
+  'pgvpd: gives a role what it needs on a protected table and nothing that goes round the policies';
 REVOKE ALL ON FUNCTION pgvpd_grant_to(name, regclass, regprocedure) FROM PUBLIC;
 
--- The functions below call others, and must not find them by a search_path that a tenant could fill.
--- So the schema is written into their bodies while they are made: @schema@ stands for it.
+-- The functions below call others, and must not find them by a search_path that a tenant could
+-- fill. So the schema is written into their bodies while they are made: @schema@ stands for it.
 DO $install$
 DECLARE
   home text := pg_catalog.quote_ident(pg_catalog.current_schema());
@@ -239,8 +240,8 @@ BEGIN
     RAISE EXCEPTION 'pgvpd: there is no schema to install into'
       USING HINT = 'SET search_path to an existing schema, then run setup.sql again.';
   END IF;
-  -- The former two-argument pgvpd_protect() would make every call ambiguous, and a function's result
-  -- columns cannot be replaced. What is of this version already stays, with its privileges.
+  -- The former two-argument pgvpd_protect() would make every call ambiguous, and a function's
+  -- result columns cannot be replaced. What is of this version already stays, with its privileges.
   IF pg_catalog.to_regprocedure(home || '.pgvpd_protect(text,text)') IS NOT NULL THEN
     EXECUTE 'DROP FUNCTION ' || home || '.pgvpd_protect(text, text)';
   END IF;
@@ -279,15 +280,22 @@ BEGIN
     IF part_kind = 'f' THEN
       RAISE EXCEPTION 'pgvpd: % below % is a foreign table, which cannot have row-level security',
           part, target::regclass
-        USING ERRCODE = 'wrong_object_type', HINT = 'Detach it, or keep that data in a local table.';
+        USING ERRCODE = 'wrong_object_type', HINT = 'Detach it, or keep its data in a local table.';
     END IF;
     PERFORM @schema@.pgvpd_protect_one(
       part, @schema@.pgvpd_tenant_condition(tenant_column, tenant.atttypid, tenant_function));
-    -- Through the root PostgreSQL checks the root's privileges only: a partition needs none.
+    -- TRUNCATE, REFERENCES, TRIGGER and MAINTAIN do not ask the policies, so all goes and the root
+    -- gets back what does. A partition needs nothing: through the root only the root's count.
     EXECUTE format('REVOKE ALL ON %s FROM PUBLIC, %I', part, app_role);
   END LOOP;
   PERFORM @schema@.pgvpd_grant_to(app_role, target, tenant_function);
 
+  -- REVOKE takes back what the owner granted and passes over the rest.
+  IF has_table_privilege(app_role, target, 'TRUNCATE') THEN
+    RAISE WARNING 'pgvpd: role % may still TRUNCATE %, which removes every tenant''s rows',
+        quote_ident(app_role), target::regclass
+      USING HINT = 'Another role than the owner granted it: see \dp, and revoke it as that role.';
+  END IF;
   IF NOT tenant.attnotnull THEN
     RAISE WARNING 'pgvpd: column % of % may be NULL, and such rows are seen by no tenant',
         quote_ident(tenant_column), target::regclass
@@ -296,7 +304,7 @@ BEGIN
   END IF;
   IF NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = target AND i.indisvalid
                     AND i.indpred IS NULL AND i.indkey[0] = tenant.attnum) THEN
-    RAISE WARNING 'pgvpd: no index of % begins with column %: every query reads every tenant''s rows',
+    RAISE WARNING 'pgvpd: no index of % begins with column %: every query reads all rows',
         target::regclass, quote_ident(tenant_column)
       USING HINT = format('CREATE INDEX ON %s (%I);', target::regclass, tenant_column);
   END IF;
@@ -305,8 +313,8 @@ BEGIN
 END
 $body$;
 
--- The caller writes table names as anywhere else, so they are looked up by the caller's search_path:
--- here, in a function without a SET clause. What does the work has a fixed one.
+-- The caller writes table names as anywhere else, so they are looked up by the caller's
+-- search_path: here, in a function without a SET clause. What does the work has a fixed one.
 CREATE OR REPLACE FUNCTION @schema@.pgvpd_protect(
   target_table text, tenant_column text DEFAULT 'tenant_id', app_role text DEFAULT 'app_user'
 ) RETURNS void
@@ -377,7 +385,8 @@ AS $body$
        AND has_table_privilege(t.oid, r.oid, privilege)
     UNION ALL
     -- A view reads as its owner, a materialized view has read already.
-    SELECT DISTINCT r.oid, 9, format('%s shows %s the rows of every tenant', v.oid::regclass, t.rolname)
+    SELECT DISTINCT r.oid, 9,
+           format('%s shows %s the rows of every tenant', v.oid::regclass, t.rolname)
       FROM relation r
       JOIN pg_depend d ON d.refobjid = r.oid AND d.refclassid = 'pg_class'::regclass
        AND d.classid = 'pg_rewrite'::regclass

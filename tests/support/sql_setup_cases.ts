@@ -22,6 +22,7 @@ export const COLUMN_TYPES: readonly [
   ["integer", "7", "2147483647", ["acme", "4294967303", "0x7"]],
   ["bigint", "7", "9223372036854775807", ["acme", "18446744073709551623", "7\n"]],
   ["numeric(5,0)", "7", "8", []],
+  ["bit(4)", "1010", "0101", ["10101"]],
   ["tenant_enum", "acme", "umbrella", []],
   ["tenant_domain", "7", "8", ["acme"]],
 ];
