@@ -1,23 +1,13 @@
 // The configuration: defaults, file, environment and flags become one set of values, or a list of
 // everything that is wrong with them. The settings themselves are in table.ts.
 
-import {
-  type SettingDefinition,
-  type SettingKey,
-  SETTINGS,
-  type Settings,
-} from "./definitions.ts";
+import { type SettingDefinition, type SettingKey, SETTINGS, type Settings } from "./definitions.ts";
 import { formatValue } from "./file.ts";
 import { type ConfigSources, mergeLayers } from "./merge.ts";
 import { ConfigError, type Origin, originText, type Problem } from "./problems.ts";
 
 export { definitionOf, FLAGS, SETTINGS } from "./definitions.ts";
-export type {
-  FlagDefinition,
-  SettingDefinition,
-  SettingKey,
-  Settings,
-} from "./definitions.ts";
+export type { FlagDefinition, SettingDefinition, SettingKey, Settings } from "./definitions.ts";
 export { ConfigError, originText, problemText } from "./problems.ts";
 export type { Origin, Problem } from "./problems.ts";
 export { formatValue } from "./file.ts";
@@ -87,6 +77,7 @@ function shownValue(definition: SettingDefinition, value: unknown): string {
 /** A setting that differs between two configurations. */
 export interface Difference {
   readonly key: SettingKey;
+  readonly property: keyof Settings;
   readonly before: string;
   readonly after: string;
   /** False when the change needs a restart. */
@@ -101,6 +92,7 @@ export function differences(before: Settings, after: Settings): Difference[] {
     if (text(old) === text(now)) return [];
     return [{
       key: definition.key,
+      property: definition.property,
       before: shownValue(definition, old),
       after: shownValue(definition, now),
       reloadable: definition.reloadable === true,

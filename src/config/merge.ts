@@ -1,18 +1,7 @@
 // From layers to values: every value is read, the highest layer wins, all problems are collected.
 
-import {
-  type SettingDefinition,
-  type SettingKey,
-  SETTINGS,
-  type Settings,
-} from "./definitions.ts";
-import {
-  type Assignment,
-  environmentLayer,
-  fileLayer,
-  flagLayer,
-  type Layer,
-} from "./layers.ts";
+import { type SettingDefinition, type SettingKey, SETTINGS, type Settings } from "./definitions.ts";
+import { type Assignment, environmentLayer, fileLayer, flagLayer, type Layer } from "./layers.ts";
 import { inReadingOrder, type Origin, type Problem, quoted } from "./problems.ts";
 import { type Merged, ruleProblems, ruleWarnings } from "./rules.ts";
 import { ValueError } from "./values.ts";
