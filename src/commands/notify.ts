@@ -21,7 +21,7 @@ export class ServiceNotifier {
 
   /** A reload begins. */
   reloading(): Promise<void> {
-    return this.#send(`RELOADING=1\nMONOTONIC_USEC=${monotonicMicroseconds()}`);
+    return this.#send(`RELOADING=1\n${monotonicTime()}`);
   }
 
   /** The end begins. */
@@ -58,8 +58,12 @@ async function deliver(path: string, state: string): Promise<void> {
   }
 }
 
-/** The clock that systemd compares with, CLOCK_MONOTONIC; /proc/uptime counts in hundredths. */
-function monotonicMicroseconds(): number {
-  const uptime = Deno.readTextFileSync("/proc/uptime").split(" ")[0];
-  return Math.round(Number(uptime) * 1_000_000);
+/** The time since boot for `Type=notify-reload`; nothing where /proc may not be read. */
+function monotonicTime(): string {
+  try {
+    const uptime = Deno.readTextFileSync("/proc/uptime").split(" ")[0];
+    return `MONOTONIC_USEC=${Math.round(Number(uptime) * 1_000_000)}`;
+  } catch {
+    return "";
+  }
 }
