@@ -1,6 +1,7 @@
 // The login, relayed: every method, any number of rounds, any size, cut anywhere.
 
 import { strict as assert } from "node:assert";
+import { contextReplies, readContextMessage, requestedValues } from "../support/context_message.ts";
 import {
   authentication,
   AUTHENTICATION_OK,
@@ -39,7 +40,10 @@ type Round = readonly [ask: Uint8Array, answer: Uint8Array | null];
 /** How the streams are cut: whole, byte by byte, at seeded random places. */
 const CUTS: Record<string, () => NonNullable<WorldOptions["wire"]>> = {
   whole: () => ({}),
-  "byte by byte": () => ({ cut: () => 1 }),
+  "byte by byte": () => {
+    let reads = 0; // not all of 60 KB, which takes seconds, but every header and what follows
+    return { cut: () => reads++ % 500 < 480 ? 1 : 8_000 };
+  },
   "at random": () => {
     const random = new Random(20261123);
     return { cut: () => random.chance(0.5) ? random.integer(1, 9) : random.integer(1, 5_000) };
@@ -182,9 +186,6 @@ Deno.test("LoginRelay gives a query pipelined behind the startup packet to nobod
       seen.push("context asked for");
       await new Promise((resolve) => setTimeout(resolve, 30)); // time for a mistake
       assert.equal(server.unread, 0, "the client's query came before the confirmation");
-      const { contextReplies, readContextMessage, requestedValues } = await import(
-        "../support/context_message.ts"
-      );
       await server.send(contextReplies(requestedValues(readContextMessage(join(...request)))));
       seen.push("context confirmed");
       await server.expect("Q");
@@ -238,10 +239,7 @@ for (const user of ["app.acme", "postgres"]) {
       }],
     });
     await world.client.send(join(startup({ user }), startup({ user: "app.globex" })));
-    const types = (await world.client.rest().then((bytes) => bytes)).subarray();
-    const error = types.subarray(types.lastIndexOf(0x45, types.length));
-    assert(error.length > 0);
-    const said = new TextDecoder().decode(types);
+    const said = new TextDecoder().decode(await world.client.rest());
     assert(said.includes("C08P01") && said.includes("second startup packet"), said);
     assert(!said.includes("Z\0\0\0\x05I"), "ReadyForQuery never reaches the client");
     await world.client.transport.closeWrite();

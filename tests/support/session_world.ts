@@ -67,7 +67,9 @@ export function startSession(options: WorldOptions = {}): World {
     const [there, server] = memoryPair({ ...wire, peers: ["pgvpd", "server"] });
     const script = servers[Math.min(upstreamSides.length, servers.length - 1)]!;
     upstreamSides.push(there);
-    scripts.push(script(new ScriptedPeer(server)));
+    const running = script(new ScriptedPeer(server));
+    running.catch(() => server.close()); // the session goes on and ends; `over` then tells
+    scripts.push(running);
     return Promise.resolve(there);
   };
   const session = new Session(far, { ...DEFAULTS, dial, ...sessionOptions }, recordingLog(log));
