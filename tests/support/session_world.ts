@@ -125,6 +125,7 @@ export async function establish(options: WorldOptions = {}): Promise<World> {
   const world = startSession(options);
   await world.client.send(STARTUP);
   await world.client.expectAll("RSKZ");
+  while (!world.log.some(({ message }) => message === "client connected")) await Promise.resolve();
   return world;
 }
 
