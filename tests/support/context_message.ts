@@ -92,7 +92,7 @@ export function contextRow(
 /** Every reply to a context message, as the server sends them when all went well. */
 export function contextReplies(
   values: readonly string[],
-  row = contextRow(values),
+  row: Uint8Array = contextRow(values),
 ): Uint8Array<ArrayBuffer> {
   return join(
     message("1"),
