@@ -108,7 +108,7 @@ export class Relay {
       }
       this.bytesFromClient += bytes.length;
       this.#requests.walk(bytes, 0, bytes.length);
-      if (this.#upstreamEnded) continue; // read away, so that the last message is not lost in a reset
+      if (this.#upstreamEnded) continue; // read away: a reset would lose the last message
       try {
         await this.#upstream.write(bytes);
       } catch {
