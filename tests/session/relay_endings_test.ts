@@ -257,8 +257,8 @@ Deno.test("Relay closes now though the client does not read", async () => {
 // drain waits for its whole grace. Remove `ignore` with the fix.
 const COPY_TEST = "Relay is idle behind a COPY in which the server ignored a Sync";
 Deno.test({ name: COPY_TEST, ignore: true }, async () => {
-  // libpq: Parse, Bind, Execute, Sync; the server is in copy-in mode when the Sync comes, and ignores
-  // it; CopyData, CopyDone and another Sync follow, and one ReadyForQuery.
+  // libpq: Parse, Bind, Execute, Sync; the server is in copy-in mode when the Sync comes, and
+  // ignores it; CopyData, CopyDone and another Sync follow, and one ReadyForQuery.
   const { relay, client, server, over } = startRelay();
   await client.send(message("P"), message("B"), message("E"), message("S"));
   await server.expectAll("PBES");
