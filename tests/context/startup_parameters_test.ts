@@ -72,6 +72,7 @@ Deno.test("parseOptions refuses what the server would refuse, and keeps the valu
     `-ca`,
     `-x a=${MARKER}`,
     `-c a.b=1 stray=${MARKER}`,
+    `-c a.b=two ${MARKER}`,
     `-c a.b=1 \\`,
   ];
   for (const options of bad) {
