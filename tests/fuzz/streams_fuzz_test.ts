@@ -139,11 +139,11 @@ Deno.test("fuzz: the alarm works: a careless framer and a credulous confirmation
     }
   }
   const careless = () =>
-    fuzz((random) => checkFramer(random, () => new Careless(ANSWERS)), 5_000, 1);
+    fuzz((random) => checkFramer(random, () => new Careless(ANSWERS)), 30_000, 1);
   assert.throws(careless, FuzzFailure);
   const credulous: Confirm = (replies) => replies.some((one) => one[0] === 0x5a);
   assert.throws(
-    () => fuzz((random) => checkConfirmation(random, credulous), 5_000, 1),
+    () => fuzz((random) => checkConfirmation(random, credulous), 30_000, 1),
     FuzzFailure,
   );
 });

@@ -269,3 +269,14 @@ for (const length of [0, 3, -1, 65_536, 2 ** 31 - 1]) {
     assert.deepEqual(residueOf(world), []);
   });
 }
+
+Deno.test("LoginRelay keeps a query pipelined behind the password until the client may speak", async () => {
+  const rounds: Round[] = [[CLEARTEXT_PASSWORD, password("secret")]];
+  const world = startSession({ servers: [serve(rounds)], wire: { cut: () => 3 } });
+  await world.client.send(STARTUP);
+  await world.client.expect("R");
+  await world.client.send(join(password("secret"), query("SELECT 1"), TERMINATE));
+  await world.client.expectAll("RSKZZ");
+  await world.client.transport.closeWrite();
+  await world.over;
+});
