@@ -1,4 +1,4 @@
-// Log records: structured, to standard output, by way of LogTape. Nothing secret is ever passed here.
+// Log records: structured, to standard output, by way of LogTape. Nothing secret is passed here.
 
 import {
   configureSync,

@@ -34,7 +34,7 @@ export const READY_FOR_QUERY_IDLE: Uint8Array = new MessageWriter()
 const PLUS_SUFFIX = "-PLUS";
 
 /**
- * AuthenticationSASL without the mechanisms that bind to a TLS channel, or null when it offers none.
+ * AuthenticationSASL without the mechanisms that bind to a TLS channel; null when it offers none.
  *
  * The channel that the server would check is the one between it and pgvpd, not the client's.
  */

@@ -24,8 +24,8 @@ export interface StartupMessage {
 /**
  * Reads the body of a StartupMessage, `bytes[start, end)`, whose first field is the version.
  *
- * @throws {PgError} 08P01 when it is malformed, has text behind its end, or names a parameter twice:
- * the server would take the last of them and pgvpd must not look at another than the server.
+ * @throws {PgError} 08P01 when it is malformed, has text behind its end, or names a parameter
+ * twice: the server would take the last of them, and pgvpd must not look at another.
  */
 export function parseStartupMessage(bytes: Uint8Array, start: number, end: number): StartupMessage {
   const reader = new MessageReader(bytes, start, end);

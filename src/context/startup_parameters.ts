@@ -144,9 +144,10 @@ function splitOptions(options: string): string[] {
 }
 
 function invalidOptions(word: string): PgError {
-  const name = word.split("=", 1)[0]!; // what stands behind "=" may be a secret
+  // What stands behind "=", or behind a space that had to be escaped, may be a secret.
+  const name = word.startsWith("-") ? `: ${JSON.stringify(word.split("=", 1)[0])}` : "";
   return PgError.protocolViolation(
-    `invalid command-line argument for server process: ${JSON.stringify(name)}`,
+    `invalid command-line argument for server process${name}`,
     { hint: 'Write the connection\'s options as "-c name=value".' },
   );
 }

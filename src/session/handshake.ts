@@ -63,8 +63,8 @@ interface Login {
  * Takes a new client from its first byte to the point where it may speak.
  *
  * @returns the server's side, or null when the client only wanted a query cancelled.
- * @throws {PgError} to be told to the client · {ClientGone} · {UpstreamRefused}. Whatever was opened
- * to the server is closed again then.
+ * @throws {PgError} to be told to the client · {ClientGone} · {UpstreamRefused}. Whatever was
+ * opened to the server is closed again then.
  */
 export async function handshake(
   client: Inbox,

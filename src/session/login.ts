@@ -139,6 +139,8 @@ export class LoginRelay {
       const length = readInt32(upstream.bytes, upstream.start + 1);
       if (length < LENGTH_SIZE) throw malformed();
       const size = 1 + length;
+      // What decides about a message that is too large to be held stands in front.
+      if (upstream.length < Math.min(size, HEADER_SIZE + AUTHENTICATION_CODE_SIZE)) break;
       if (size > upstream.sizeMax && this.#passesUnread(type)) {
         this.#passingDown = size;
       } else if (size > upstream.sizeMax) {
@@ -157,10 +159,8 @@ export class LoginRelay {
     if (type !== BackendMessage.Authentication) {
       return UNREAD.has(type) && this.#phase !== "confirming";
     }
-    const { bytes, start, length } = this.upstream;
-    if (this.#phase !== "authenticating" || length < HEADER_SIZE + AUTHENTICATION_CODE_SIZE) {
-      return false;
-    }
+    if (this.#phase !== "authenticating") return false;
+    const { bytes, start } = this.upstream;
     const request = readInt32(bytes, start + HEADER_SIZE);
     if (request === AuthenticationRequest.Ok || request === AuthenticationRequest.SASL) {
       return false;

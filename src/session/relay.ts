@@ -35,9 +35,13 @@ export class Relay {
   readonly #upstreamFlow: Flow;
   readonly #requests = new Framer(REQUESTS_ANSWERED);
   readonly #answers = new Framer(ANSWERS);
+  readonly #over = Promise.withResolvers<void>();
   #upstreamEnded = false;
   #ending: RelayEnding | null = null;
+  /** To be said when the session is idle. */
   #farewell: Uint8Array | null = null;
+  /** To be said now, by the pump that alone writes to the client. */
+  #lastWord: Uint8Array = UPSTREAM_LOST;
 
   constructor(client: Inbox, upstream: Inbox) {
     this.#client = client.transport;
@@ -50,10 +54,11 @@ export class Relay {
   async run(): Promise<RelayEnding> {
     const fromClient = this.#pumpFromClient();
     await this.#pumpFromUpstream();
-    if (this.#ending === "upstream") await this.#tellClient(fromClient);
+    if (this.#ending !== "client") await this.#tellClient(fromClient);
     this.#client.close();
     this.#upstream.close();
     await fromClient;
+    this.#over.resolve();
     return this.#terminated ? "client" : this.#ending!;
   }
 
@@ -74,12 +79,11 @@ export class Relay {
   /** Ends the session now; the client is told when a message may stand where its stream is. */
   async close(farewell: Uint8Array): Promise<void> {
     this.#ending ??= "pgvpd";
-    if (this.#answers.atBoundary) {
-      await this.#client.write(farewell).catch(() => {});
-      await this.#client.closeWrite();
-    }
-    this.#client.close();
-    this.#upstream.close();
+    this.#lastWord = farewell;
+    this.#upstream.close(); // ends the pump between two writes
+    await lingering(this.#over.promise);
+    this.#client.close(); // it does not read: the pump is inside a write
+    await this.#over.promise;
   }
 
   /** The client has said Terminate: whatever ends now ends in order. */
@@ -104,7 +108,7 @@ export class Relay {
       }
       this.bytesFromClient += bytes.length;
       this.#requests.walk(bytes, 0, bytes.length);
-      if (this.#upstreamEnded) continue; // read away, so that the last message is not lost in a reset
+      if (this.#upstreamEnded) continue; // read away: a reset would lose the last message
       try {
         await this.#upstream.write(bytes);
       } catch {
@@ -141,19 +145,25 @@ export class Relay {
     void this.close(farewell);
   }
 
-  /** The server has gone: says so where a message may stand, and lets the client read it. */
+  /** The server's side is over: says why where a message may stand, and lets the client read it. */
   async #tellClient(fromClient: Promise<void>): Promise<void> {
-    const explained = this.#answers.type === BackendMessage.ErrorResponse || this.#terminated;
-    const lastWord = async () => {
-      if (!explained && this.#answers.atBoundary) await this.#client.write(UPSTREAM_LOST);
+    const explained = this.#terminated ||
+      (this.#ending === "upstream" && this.#answers.type === BackendMessage.ErrorResponse);
+    const farewell = async () => {
+      if (!explained && this.#answers.atBoundary) await this.#client.write(this.#lastWord);
       await this.#client.closeWrite();
       await fromClient;
     };
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await Promise.race([
-      lastWord().catch(() => {}),
-      new Promise((resolve) => timer = setTimeout(resolve, LINGER_MS_MAX)),
-    ]);
-    clearTimeout(timer);
+    await lingering(farewell().catch(() => {}));
   }
+}
+
+/** Waits for a client that reads its last message, but not for ever. */
+async function lingering(over: Promise<void>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  await Promise.race([
+    over,
+    new Promise((resolve) => timer = setTimeout(resolve, LINGER_MS_MAX)),
+  ]);
+  clearTimeout(timer);
 }
