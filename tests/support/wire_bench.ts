@@ -97,6 +97,7 @@ export class Bench {
         ...TRUSTED.map((role) => `host all ${role} 127.0.0.1/32 trust`),
         "host all md5_user 127.0.0.1/32 md5",
         "host all clear_user 127.0.0.1/32 password",
+        "host all replicator 127.0.0.1/32 trust",
       ],
     });
     try {
