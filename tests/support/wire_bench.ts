@@ -26,6 +26,7 @@ CREATE ROLE app_user LOGIN PASSWORD '${APP_PASSWORD}';
 SET password_encryption = 'md5';
 CREATE ROLE md5_user LOGIN PASSWORD '${APP_PASSWORD}';
 RESET password_encryption;
+CREATE ROLE mixed_user LOGIN PASSWORD '${APP_PASSWORD}';
 CREATE ROLE clear_user LOGIN PASSWORD '${APP_PASSWORD}';
 ${TRUSTED.map((role) => `CREATE ROLE ${role} LOGIN;`).join("\n")}
 ALTER ROLE stored_user SET app.current_tenant_id = 'tenant_b';
@@ -34,7 +35,7 @@ CREATE ROLE authenticated NOLOGIN;
 CREATE ROLE forbidden NOLOGIN;
 GRANT authenticated TO app_user, ${TRUSTED.join(", ")};
 GRANT SELECT, INSERT, UPDATE, DELETE ON tenants
-  TO app_user, md5_user, clear_user, authenticated, ${TRUSTED.join(", ")};
+  TO app_user, md5_user, mixed_user, clear_user, authenticated, ${TRUSTED.join(", ")};
 GRANT CREATE ON SCHEMA public TO app_user, authenticated, trusty;
 `;
 
@@ -95,7 +96,7 @@ export class Bench {
       password: SUPERUSER,
       hba: [
         ...TRUSTED.map((role) => `host all ${role} 127.0.0.1/32 trust`),
-        "host all md5_user 127.0.0.1/32 md5",
+        "host all md5_user,mixed_user 127.0.0.1/32 md5",
         "host all clear_user 127.0.0.1/32 password",
         "host all replicator 127.0.0.1/32 trust",
       ],
