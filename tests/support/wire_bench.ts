@@ -4,10 +4,10 @@ import { EmbeddedPostgres } from "../../src/commands/embedded_postgres.ts";
 import { configureLog } from "../../src/log.ts";
 import { Proxy, type ProxyOptions } from "../../src/server.ts";
 import { type Login, PgClient } from "./wire_clients.ts";
+import { proxyOptions, SUPERUSER } from "./wire_options.ts";
 
 export const DATABASE = "pgvpd_test";
 export const APP_PASSWORD = "testpass";
-export const SUPERUSER = "postgres";
 const POLL_MS = 10;
 const PATIENCE_MS = 10_000;
 
@@ -171,26 +171,6 @@ export class Bench {
     await this.admin[Symbol.asyncDispose]();
     await this.postgres.stop();
   }
-}
-
-export function proxyOptions(
-  upstreamPort: number,
-  overrides: Partial<ProxyOptions> = {},
-): ProxyOptions {
-  return {
-    listenHost: ["127.0.0.1"],
-    port: 0,
-    upstreamHost: "127.0.0.1",
-    upstreamPort,
-    tenantSeparator: ".",
-    contextVariables: ["app.current_tenant_id"],
-    valueSeparator: ":",
-    superuserBypass: [SUPERUSER],
-    setRole: null,
-    handshakeTimeout: 30_000,
-    maxClientConnections: 10_000,
-    ...overrides,
-  };
 }
 
 /** Polls until the condition holds. */
