@@ -46,7 +46,7 @@ export class PgClient implements AsyncDisposable {
       ...login,
     }) as unknown as BareClient;
     const client = new PgClient(bare);
-    bare.on("error", (error) => client.lost = error as Error);
+    bare.on("error", (error) => client.lost ??= error as Error);
     bare.on("notification", ({ payload }) => client.notifications.push(payload ?? ""));
     bare.on("notice", ({ message }) => client.notices.push(message));
     await bare.connect();

@@ -29,7 +29,10 @@ const TRUSTY = { user: "trusty.tenant_a", database: DATABASE };
 
 /** A result of `size` bytes and 2 MB more, streamed by the server as it is read. */
 function result(size: number): Uint8Array {
-  return message("Q", cstring(`SELECT repeat('x', 9990), generate_series(1, ${size / 10_000 + 200})`));
+  return message(
+    "Q",
+    cstring(`SELECT repeat('x', 9990), generate_series(1, ${size / 10_000 + 200})`),
+  );
 }
 
 async function warmUp(): Promise<void> {
