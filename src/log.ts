@@ -7,6 +7,7 @@ import {
   type LogRecord,
   type TextFormatter,
 } from "@logtape/logtape";
+import { FloodGate } from "./log_flood.ts";
 
 export type LogLevel = "debug" | "info" | "warn" | "error";
 
@@ -35,14 +36,24 @@ export interface LogOptions {
 
 const FIELD_SIZE_MAX = 1_000;
 
+/** Windows of the present configuration; ended when another takes its place. */
+let floodGate: FloodGate | null = null;
+
 /** Decides once, before anything is logged; a second call replaces the first. */
 export function configureLog(options: LogOptions): void {
   const format = options.format === "json"
     ? getJsonLinesFormatter({ categorySeparator: ".", message: "rendered", properties: "flatten" })
     : textFormatter(options.colour);
+  floodGate?.flush();
+  const gate = new FloodGate((text, count) =>
+    logger("log").info("records left out in the last seconds", { count, text })
+  );
+  floodGate = gate;
+  const isFlood = ({ level, message }: LogRecord) =>
+    (level === "warning" || level === "error") && !gate.admit(message.join(""));
   configureSync({
     reset: true,
-    sinks: { lines: (record) => options.write(format(record)) },
+    sinks: { lines: (record) => isFlood(record) || options.write(format(record)) },
     loggers: [
       {
         category: "pgvpd",

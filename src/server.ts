@@ -3,7 +3,8 @@
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
 import { logger } from "./log.ts";
-import { dialTcp, endpoint, type Listener, listenTcp } from "./net/tcp.ts";
+import { addressText, dial, listen } from "./net/address.ts";
+import type { Listener } from "./net/tcp.ts";
 import type { Transport } from "./net/transport.ts";
 import { Admission, type Slot } from "./session/admission.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
@@ -21,6 +22,8 @@ export interface ProxyOptions {
   readonly setRole: string | null;
   readonly handshakeTimeout: number;
   readonly maxClientConnections: number;
+  readonly tcpKeepalive: boolean;
+  readonly unixSocketMode: number;
 }
 
 /** Waiting times after a failed accept: doubled each time, so that a lasting fault costs nothing. */
@@ -39,34 +42,33 @@ const SHUTDOWN = new PgError(
 export class Proxy {
   readonly #listeners: readonly Listener[];
   readonly #admission: Admission;
-  readonly #sessionOptions: SessionOptions;
+  #sessionOptions: SessionOptions;
   readonly #sessions = new Map<Session, Promise<void>>();
   readonly #log = logger("server");
   #connectionsTotal = 0;
   #refusals = 0;
   #stopping = false;
 
-  private constructor(options: ProxyOptions) {
+  private constructor(options: ProxyOptions, listeners: readonly Listener[]) {
     this.#admission = new Admission(options.maxClientConnections);
-    this.#sessionOptions = {
-      tenantSeparator: options.tenantSeparator,
-      contextVariables: options.contextVariables,
-      valueSeparator: options.valueSeparator,
-      superuserBypass: options.superuserBypass,
-      setRole: options.setRole,
-      handshakeMsMax: options.handshakeTimeout,
-      refusal: null,
-      upstreamAddress: endpoint(options.upstreamHost, options.upstreamPort),
-      dial: (signal) => dialTcp(options.upstreamHost, options.upstreamPort, signal),
-    };
-    this.#listeners = listenOnAll(options);
+    this.#sessionOptions = sessionOptions(options);
+    this.#listeners = listeners;
   }
 
   /** Listens and serves. Throws what listening throws, with nothing left open. */
-  static start(options: ProxyOptions): Proxy {
-    const proxy = new Proxy(options);
+  static async start(options: ProxyOptions): Promise<Proxy> {
+    const proxy = new Proxy(options, await listenOnAll(options));
     for (const listener of proxy.#listeners) void proxy.#acceptFrom(listener);
     return proxy;
+  }
+
+  /**
+   * Takes new settings for the sessions that begin from now on; those that are open keep theirs.
+   * Where it listens, and what it has accepted, stays.
+   */
+  reload(options: ProxyOptions): void {
+    this.#admission.clientsMax = options.maxClientConnections;
+    this.#sessionOptions = sessionOptions(options);
   }
 
   /** Where clients connect. */
@@ -162,10 +164,28 @@ export class Proxy {
   }
 }
 
-function listenOnAll(options: ProxyOptions): Listener[] {
+function sessionOptions(options: ProxyOptions): SessionOptions {
+  const { upstreamHost, upstreamPort, tcpKeepalive } = options;
+  return {
+    tenantSeparator: options.tenantSeparator,
+    contextVariables: options.contextVariables,
+    valueSeparator: options.valueSeparator,
+    superuserBypass: options.superuserBypass,
+    setRole: options.setRole,
+    handshakeMsMax: options.handshakeTimeout,
+    refusal: null,
+    upstreamAddress: addressText(upstreamHost, upstreamPort),
+    dial: (signal) => dial(upstreamHost, upstreamPort, signal, { keepAlive: tcpKeepalive }),
+  };
+}
+
+async function listenOnAll(options: ProxyOptions): Promise<Listener[]> {
+  const { port, tcpKeepalive: keepAlive, unixSocketMode } = options;
   const listeners: Listener[] = [];
   try {
-    for (const hostname of options.listenHost) listeners.push(listenTcp(hostname, options.port));
+    for (const host of options.listenHost) {
+      listeners.push(await listen(host, port, { keepAlive, unixSocketMode }));
+    }
   } catch (error) {
     for (const listener of listeners) listener.close();
     throw error;

@@ -38,21 +38,28 @@ class SocketTransport implements Transport {
 
 /** A listening socket. */
 export interface Listener {
-  /** The bound address as text, `127.0.0.1:6432`, and the port that was really taken. */
+  /** The bound address as text, `127.0.0.1:6432`, or the path of a unix socket. */
   readonly address: string;
+  /** The port that was really taken; for a unix socket the one in its name. */
   readonly port: number;
   /** The next connection. Rejects when the listener is closed, and when accepting failed. */
   accept(): Promise<Transport>;
   close(): void;
 }
 
+/** How sockets are set up. */
+export interface SocketOptions {
+  /** Has the kernel probe a peer that has been silent for long. */
+  readonly keepAlive: boolean;
+}
+
 /** Listens on one TCP address; port 0 takes a free one. Throws as `Deno.listen` does. */
-export function listenTcp(hostname: string, port: number): Listener {
+export function listenTcp(hostname: string, port: number, options: SocketOptions): Listener {
   const socket = Deno.listen({ hostname, port });
   return {
     address: endpoint(socket.addr.hostname, socket.addr.port),
     port: socket.addr.port,
-    accept: async () => overTcp(await socket.accept()),
+    accept: async () => overTcp(await socket.accept(), options),
     close: () => socket.close(),
   };
 }
@@ -66,9 +73,10 @@ export async function dialTcp(
   hostname: string,
   port: number,
   signal: AbortSignal,
+  options: SocketOptions,
 ): Promise<Transport> {
   signal.throwIfAborted();
-  return overTcp(await Deno.connect({ hostname, port, signal }));
+  return overTcp(await Deno.connect({ hostname, port, signal }), options);
 }
 
 /** `host:port`, with brackets around an IPv6 address. */
@@ -76,10 +84,15 @@ export function endpoint(hostname: string, port: number): string {
   return hostname.includes(":") ? `[${hostname}]:${port}` : `${hostname}:${port}`;
 }
 
-function overTcp(socket: Deno.TcpConn): Transport {
+/** The Transport over a connected unix socket. */
+export function overUnix(socket: Deno.UnixConn, path: string): Transport {
+  return new SocketTransport(socket, `unix:${path}`);
+}
+
+function overTcp(socket: Deno.TcpConn, options: SocketOptions): Transport {
   try {
     socket.setNoDelay(true);
-    socket.setKeepAlive(true);
+    socket.setKeepAlive(options.keepAlive);
   } catch {
     // The peer has gone already: the first read will say so.
   }

@@ -13,7 +13,8 @@ export class Admission {
   /** Clients connected now, handshakes and cancel requests included. */
   active = 0;
 
-  constructor(readonly clientsMax: number) {}
+  /** @param clientsMax may be changed; who is connected stays. */
+  constructor(public clientsMax: number) {}
 
   /**
    * Takes a place.

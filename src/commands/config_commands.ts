@@ -1,0 +1,28 @@
+// `pgvpd config check` and `pgvpd config show`.
+
+import { describeEffective, problemsOf, problemText, resolveSettings } from "../config/config.ts";
+import { printError, printLine } from "./output.ts";
+import { readSources, type SettingsArguments } from "./settings.ts";
+
+/** Prints every problem and warning; 1 when there is a problem. */
+export function checkConfig(from: SettingsArguments): number {
+  const { problems, warnings } = problemsOf(readSources(from));
+  for (const warning of warnings) printError(`warning: ${warning}`);
+  for (const problem of problems) printError(problemText(problem));
+  if (problems.length === 0) printLine("The configuration is good.");
+  else printError(`${problems.length} problem${problems.length === 1 ? "" : "s"}.`);
+  return problems.length === 0 ? 0 : 1;
+}
+
+/** Prints every value in force, secrets masked, with the layer that it comes from. */
+export function showConfig(from: SettingsArguments): number {
+  const resolved = resolveSettings(readSources(from));
+  const rows = describeEffective(resolved);
+  const keyWidth = Math.max(...rows.map((row) => row.key.length));
+  const valueWidth = Math.max(...rows.map((row) => row.value.length));
+  for (const { key, value, origin } of rows) {
+    printLine(`${key.padEnd(keyWidth)} = ${value.padEnd(valueWidth)}  # ${origin}`);
+  }
+  for (const warning of resolved.warnings) printError(`warning: ${warning}`);
+  return 0;
+}

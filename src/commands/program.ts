@@ -1,0 +1,135 @@
+// The command line: which words call which command, and with which options.
+
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import denoJson from "../../deno.json" with { type: "json" };
+import { FLAGS } from "../config/config.ts";
+import { renderHelp } from "../config/text.ts";
+import { COMPLETION_SHELLS, completions } from "./completions.ts";
+import { checkConfig, showConfig } from "./config_commands.ts";
+import { demo } from "./demo.ts";
+import { sentenceOf } from "./failure.ts";
+import { printError, printLine } from "./output.ts";
+import { serve } from "./serve.ts";
+import type { SettingsArguments } from "./settings.ts";
+
+/** What a command ends with: 0 all went well, 1 it did not, 2 it was called wrongly. */
+export type ExitCode = number;
+
+const EXIT_FATAL = 1;
+const EXIT_USAGE = 2;
+const PORT_MAX = 65_535;
+
+/** Runs the command that the arguments name. Never rejects: what goes wrong is told on stderr. */
+export async function run(args: readonly string[]): Promise<ExitCode> {
+  let exitCode: ExitCode = 0;
+  const program = buildProgram((code) => exitCode = code);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    printError(sentenceOf(error));
+    return EXIT_FATAL;
+  }
+}
+
+function buildProgram(onEnd: (code: ExitCode) => void): Command {
+  const program = new Command("pgvpd")
+    .description("Tenant identity for PostgreSQL connections.")
+    .version(`pgvpd ${denoJson.version}`, "-V, --version")
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => printLine(text.trimEnd()), writeErr: printUsageError });
+  program.helpInformation = helpText;
+
+  const serveCommand = program.command("serve", { isDefault: true })
+    .description("run the proxy (what pgvpd does without a command)")
+    .action(async (options) => onEnd(await serve(settingsArguments(options))));
+  serveCommand.helpInformation = helpText;
+  addSettingOptions(serveCommand);
+
+  const config = program.command("config").description("look at the configuration");
+  addSettingOptions(
+    config.command("check").description("report every mistake; exit code 1 when there is one")
+      .action((options) => onEnd(checkConfig(settingsArguments(options)))),
+  );
+  addSettingOptions(
+    config.command("show").description("print every value in force and where it comes from")
+      .action((options) => onEnd(showConfig(settingsArguments(options)))),
+  );
+
+  program.command("demo")
+    .description("an embedded PostgreSQL, two tenants, and pgvpd in front of them")
+    .option("--port <port>", "where pgvpd listens", port, 6432)
+    .option("--pg-port <port>", "where PostgreSQL listens; 0 takes a free port", port, 0)
+    .option("--keep", "keep PostgreSQL's directory", false)
+    .option("--once", "show the isolation and end; exit code 0 only if it held", false)
+    .action(async (options) => onEnd(await demo(options, printLine)));
+
+  program.command("completions")
+    .description("print a completion script")
+    .addArgument(program.createArgument("<shell>").choices(COMPLETION_SHELLS))
+    .action((shell) => printLine(completions(shell, program)));
+  return program;
+}
+
+const USAGE = `pgvpd ${denoJson.version}: tenant identity for PostgreSQL connections
+
+Usage: pgvpd [options]                run the proxy
+       pgvpd config check|show        look at the configuration
+       pgvpd demo [--once]            two tenants on an embedded PostgreSQL
+       pgvpd completions <shell>      bash, zsh or fish
+
+  -c, --config <path>                 Configuration file [pgvpd.conf, when there is one]
+      --no-config                     Read no configuration file
+  -h, --help · -V, --version
+`;
+
+function helpText(): string {
+  return `${USAGE}\n${renderHelp()}`;
+}
+
+/** One option for each setting, and the two that say where the file is. */
+function addSettingOptions(command: Command): void {
+  command.option("-c, --config <path>", "configuration file", once());
+  command.option("--no-config", "read no configuration file");
+  for (const { flag, shortFlag, placeholder, valueIsOptional, sentence } of FLAGS) {
+    const value = valueIsOptional ? `[${placeholder}]` : `<${placeholder}>`;
+    const names = shortFlag === null ? flag : `${shortFlag}, ${flag}`;
+    command.addOption(new Option(`${names} ${value}`, sentence).argParser(once()));
+  }
+}
+
+/** Takes a value as it is, and refuses a second one. */
+function once(): (value: string, previous: string | undefined) => string {
+  let given = false;
+  return (value) => {
+    if (given) throw new InvalidArgumentError("It is given twice.");
+    given = true;
+    return value;
+  };
+}
+
+/** What the options say about the settings: key → text as it was typed. */
+function settingsArguments(options: Record<string, unknown>): SettingsArguments {
+  const flags: Record<string, string> = {};
+  for (const { key, flag } of FLAGS) {
+    const value = options[new Option(flag).attributeName()];
+    if (typeof value === "string") flags[key] = value;
+    else if (value === true) flags[key] = "true";
+  }
+  const { config } = options;
+  return {
+    flags,
+    configFile: config === false ? null : typeof config === "string" ? config : undefined,
+  };
+}
+
+function port(text: string): number {
+  const value = /^\d{1,5}$/.test(text) ? Number(text) : NaN;
+  if (!(value <= PORT_MAX)) throw new InvalidArgumentError("It is a number from 0 to 65535.");
+  return value;
+}
+
+function printUsageError(text: string): void {
+  printError(text.trimEnd().replace(/^error: /, ""));
+}

@@ -1,0 +1,143 @@
+// `pgvpd serve`: the proxy as a process. Settings, log, listeners, signals, and an orderly end.
+
+import {
+  ConfigError,
+  differences,
+  problemText,
+  type ResolvedSettings,
+  resolveSettings,
+  type Settings,
+} from "../config/config.ts";
+import { configureLog, logger } from "../log.ts";
+import { Proxy } from "../server.ts";
+import { CommandError, reasonOf } from "./failure.ts";
+import { ServiceNotifier } from "./notify.ts";
+import { writeAll } from "./output.ts";
+import { readSources, type SettingsArguments } from "./settings.ts";
+
+/** Runs the proxy until a signal ends it. Resolves to the exit code. */
+export async function serve(from: SettingsArguments): Promise<number> {
+  const { settings, warnings } = resolveSettings(readSources(from));
+  startLog(settings);
+  for (const warning of warnings) logger("process").warn(warning);
+  const service = new Service(from, settings, await startProxy(settings));
+  await service.run();
+  return 0;
+}
+
+function startLog(settings: Settings): void {
+  configureLog({
+    level: settings.logLevel,
+    format: settings.logFormat,
+    colour: Deno.stdout.isTerminal() && !Deno.noColor,
+    write: (line) => writeAll(Deno.stdout, line),
+  });
+}
+
+async function startProxy(settings: Settings): Promise<Proxy> {
+  try {
+    return await Proxy.start(settings);
+  } catch (error) {
+    const hosts = settings.listenHost.join(", ");
+    throw new CommandError(`Cannot listen on ${hosts} port ${settings.port}: ${reasonOf(error)}`);
+  }
+}
+
+/** NOTIFY_SOCKET, unless Deno's permissions keep it from being read. */
+function notifySocket(): string | undefined {
+  const variable = "NOTIFY_SOCKET";
+  const { state } = Deno.permissions.querySync({ name: "env", variable });
+  return state === "granted" ? Deno.env.get(variable) : undefined;
+}
+
+/** The running process: a proxy, the settings in force, and what signals do to them. */
+class Service {
+  readonly #from: SettingsArguments;
+  readonly #proxy: Proxy;
+  readonly #notifier = new ServiceNotifier(notifySocket());
+  readonly #log = logger("process");
+  readonly #ended = Promise.withResolvers<void>();
+  #settings: Settings;
+  #stopping = false;
+
+  constructor(from: SettingsArguments, settings: Settings, proxy: Proxy) {
+    this.#from = from;
+    this.#settings = settings;
+    this.#proxy = proxy;
+  }
+
+  /** Serves until a signal has ended it and every client has been let go. */
+  async run(): Promise<void> {
+    const onStop = (signal: Deno.Signal) => () => this.#stop(signal);
+    Deno.addSignalListener("SIGTERM", onStop("SIGTERM"));
+    Deno.addSignalListener("SIGINT", onStop("SIGINT"));
+    if (Deno.build.os !== "windows") Deno.addSignalListener("SIGHUP", () => this.#reload());
+    this.#log.info("pgvpd is ready", {
+      listening: this.#proxy.addresses.join(", "),
+      upstream: `${this.#settings.upstreamHost}:${this.#settings.upstreamPort}`,
+      context_variables: this.#settings.contextVariables.join(","),
+    });
+    await this.#notifier.ready();
+    await this.#ended.promise;
+    this.#log.info("pgvpd has stopped", { connections_total: this.#proxy.connectionsTotal });
+  }
+
+  #stop(signal: Deno.Signal): void {
+    if (this.#stopping) {
+      this.#log.warn("second signal: ending at once", { signal });
+      return this.#ended.resolve();
+    }
+    this.#stopping = true;
+    this.#log.info("stopping: no new clients; waiting for those that are here", {
+      signal,
+      clients: this.#proxy.connectionsActive,
+      seconds_at_most: this.#settings.shutdownTimeout / 1000,
+    });
+    void this.#notifier.stopping();
+    void this.#proxy.stop(this.#settings.shutdownTimeout).then(() => this.#ended.resolve());
+  }
+
+  /** Reads the configuration again and takes what can be taken; a bad one changes nothing. */
+  #reload(): void {
+    if (this.#stopping) return;
+    void this.#notifier.reloading();
+    const read = this.#readAgain();
+    if (read !== null) this.#apply(read);
+    void this.#notifier.ready();
+  }
+
+  #readAgain(): ResolvedSettings | null {
+    try {
+      return resolveSettings(readSources(this.#from));
+    } catch (error) {
+      const mistakes = error instanceof ConfigError
+        ? error.problems.map(problemText)
+        : [error instanceof CommandError ? error.message : reasonOf(error)];
+      for (const mistake of mistakes) this.#log.error(`configuration: ${mistake}`);
+      this.#log.error("reload refused: the settings stay as they were", {
+        problems: mistakes.length,
+      });
+      return null;
+    }
+  }
+
+  #apply({ settings, warnings }: ResolvedSettings): void {
+    for (const warning of warnings) this.#log.warn(warning);
+    const changes = differences(this.#settings, settings);
+    for (const { key, before, after, reloadable } of changes) {
+      const fields = { key, before, after };
+      if (reloadable) this.#log.info("setting changed", fields);
+      else this.#log.warn("setting changed in the file, which needs a restart", fields);
+    }
+    // What needs a restart keeps its old value, so that the next reload tells it again.
+    const kept = changes.filter((change) => !change.reloadable).map((change) => change.property);
+    const old = this.#settings;
+    this.#settings = {
+      ...settings,
+      ...Object.fromEntries(kept.map((property) => [property, old[property]])),
+    };
+    startLog(this.#settings);
+    this.#proxy.reload(this.#settings);
+    this.#log.info("configuration reloaded", { changes: changes.length });
+  }
+}

@@ -1,0 +1,127 @@
+// What must hold between settings, on the values that all layers together result in.
+
+import { definitionOf, type SettingKey, type Settings } from "./definitions.ts";
+import { isLocalHost, isSocketDirectory } from "./hosts.ts";
+import { type Origin, originText, type Problem } from "./problems.ts";
+
+/** The merged values and where each came from. */
+export interface Merged {
+  readonly settings: Settings;
+  readonly origins: ReadonlyMap<SettingKey, Origin>;
+  /** Settings whose values could not be read; no rule judges them. */
+  readonly unreadable: ReadonlySet<SettingKey>;
+}
+
+interface Rule {
+  readonly keys: readonly SettingKey[];
+  /** Null when the rule holds, else the key to blame and what is wrong. */
+  check(settings: Settings, name: (key: SettingKey) => string): [SettingKey, string] | null;
+}
+
+/** A setting that means nothing unless another one is set. */
+function needs(key: SettingKey, other: SettingKey, why: string, applies: Applies): Rule {
+  return {
+    keys: [key, other],
+    check: (settings) =>
+      applies(settings) && settings[definitionOf(other).property] === null
+        ? [key, `"${key}" ${why} needs "${other}"`]
+        : null,
+  };
+}
+type Applies = (settings: Settings) => boolean;
+
+const hasTlsPort: Applies = (settings) => settings.tlsPort !== null;
+const isPooling: Applies = (settings) => settings.poolMode !== "none";
+
+const RULES: readonly Rule[] = [
+  needs("tls_port", "tls_cert", "is set and", hasTlsPort),
+  needs("tls_port", "tls_key", "is set and", hasTlsPort),
+  needs("pool_mode", "pool_password", "is not none and", isPooling),
+  needs("pool_mode", "upstream_password", "is not none and", isPooling),
+  {
+    keys: ["tenant_allow", "tenant_deny"],
+    check: (settings, name) =>
+      settings.tenantAllow !== null && settings.tenantDeny !== null
+        ? ["tenant_deny", `"tenant_deny" and ${name("tenant_allow")} exclude each other; keep one`]
+        : null,
+  },
+  samePort("tls_port", "port", (settings) => settings.tlsPort === settings.port),
+  samePort("admin_port", "port", (settings) => settings.adminPort === settings.port),
+  samePort("admin_port", "tls_port", (settings) => settings.adminPort === settings.tlsPort),
+  {
+    keys: ["upstream_host", "upstream_port", "listen_host", "port"],
+    check: (settings) =>
+      settings.upstreamPort === settings.port && listensOnUpstream(settings)
+        ? ["upstream_port", '"upstream_host" and "upstream_port" are where pgvpd itself listens']
+        : null,
+  },
+];
+
+/** Two listeners on one port. Zero takes a free port; a directory has no port. */
+function samePort(key: SettingKey, other: SettingKey, isSame: Applies): Rule {
+  return {
+    keys: [key, other, "listen_host"],
+    check: (settings, name) => {
+      const port = settings[definitionOf(key).property];
+      if (port === null || port === 0 || !isSame(settings)) return null;
+      const isTcp = settings.listenHost.some((host) => !isSocketDirectory(host));
+      return isTcp ? [key, `"${key}" is ${port}, as is ${name(other)}; take another port`] : null;
+    },
+  };
+}
+
+function listensOnUpstream(settings: Settings): boolean {
+  const { listenHost, upstreamHost } = settings;
+  if (listenHost.includes(upstreamHost)) return true;
+  if (!isLocalHost(upstreamHost)) return false;
+  // Two different loopback addresses are two different places; a wildcard is all of them.
+  return listenHost.some((host) => host === "::" || host === "0.0.0.0") ||
+    upstreamHost === "localhost" && listenHost.some(isLocalHost) ||
+    listenHost.includes("localhost");
+}
+
+/** Every rule that is broken. */
+export function ruleProblems(merged: Merged): Problem[] {
+  const { settings, origins, unreadable } = merged;
+  const originOf = (key: SettingKey): Origin => origins.get(key) ?? { layer: "default" };
+  const name = (key: SettingKey) => `"${key}" (${originText(originOf(key))})`;
+  return RULES.flatMap((rule) => {
+    if (rule.keys.some((key) => unreadable.has(key))) return [];
+    const broken = rule.check(settings, name);
+    if (broken === null) return [];
+    const origin = originOf(blamedKey(rule, broken[0], originOf));
+    return [{ origin, key: broken[0], message: broken[1] }];
+  });
+}
+
+/** The key itself, or, when it has its default, the first one of the rule that somebody set. */
+function blamedKey(rule: Rule, key: SettingKey, originOf: (key: SettingKey) => Origin): SettingKey {
+  if (originOf(key).layer !== "default") return key;
+  return rule.keys.find((other) => originOf(other).layer !== "default") ?? key;
+}
+
+function isDefault(settings: Settings, key: SettingKey): boolean {
+  const { type, property, default: text } = definitionOf(key);
+  const value = settings[property];
+  return text !== null && value !== null && type.format(value) === type.format(type.parse(text));
+}
+
+/** Settings that are set and do nothing, because of another one. */
+export function ruleWarnings(merged: Merged): string[] {
+  const { settings, origins } = merged;
+  const idle = (keys: readonly SettingKey[], why: string) =>
+    keys.flatMap((key) => {
+      const origin = origins.get(key);
+      if (origin === undefined || origin.layer === "default" || isDefault(settings, key)) return [];
+      return [`${originText(origin)}: "${key}" does nothing ${why}`];
+    });
+  return [
+    ...(hasTlsPort(settings) ? [] : idle(["tls_cert", "tls_key"], 'without "tls_port"')),
+    ...(settings.upstreamTls
+      ? []
+      : idle(["upstream_tls_verify", "upstream_tls_ca"], 'without "upstream_tls"')),
+    ...(settings.listenHost.some(isSocketDirectory)
+      ? []
+      : idle(["unix_socket_mode"], 'without a unix socket directory in "listen_host"')),
+  ];
+}
