@@ -123,7 +123,7 @@ export class Bench {
   }
 
   /** A proxy on a free port in front of the server. */
-  front(overrides: Partial<ProxyOptions> = {}): Front {
+  async front(overrides: Partial<ProxyOptions> = {}): Promise<Front> {
     const log: LogEntry[] = [];
     configureLog({
       level: "debug",
@@ -131,7 +131,7 @@ export class Bench {
       colour: false,
       write: (line) => log.push(JSON.parse(line)),
     });
-    return new Front(Proxy.start(proxyOptions(this.postgres.port, overrides)), log);
+    return new Front(await Proxy.start(proxyOptions(this.postgres.port, overrides)), log);
   }
 
   /** Backends of clients other than our own. */

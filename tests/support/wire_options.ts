@@ -20,6 +20,8 @@ export function proxyOptions(
     setRole: null,
     handshakeTimeout: 30_000,
     maxClientConnections: 10_000,
+    tcpKeepalive: true,
+    unixSocketMode: 0o777,
     ...overrides,
   };
 }

@@ -12,7 +12,7 @@ configureLog({
   colour: false,
   write: (line) => console.error(line),
 });
-const proxy = Proxy.start(proxyOptions(Number(Deno.args[0])));
+const proxy = await Proxy.start(proxyOptions(Number(Deno.args[0])));
 console.log(proxy.port);
 for await (const _ of Deno.stdin.readable);
 await proxy.stop(0);

@@ -36,7 +36,7 @@ const METHODS: Record<string, string> = {
 
 for (const [method, role] of Object.entries(METHODS)) {
   Deno.test(`${method}: pg and postgres.js log in`, async () => {
-    await using front = bench.front();
+    await using front = await bench.front();
     const login = { port: front.port, user: `${role}.tenant_a`, password: APP_PASSWORD };
     await using client = await PgClient.connect(login);
     assert.equal(await client.value(COUNT), 2);
@@ -46,7 +46,7 @@ for (const [method, role] of Object.entries(METHODS)) {
 
   if (method === "trust") continue;
   Deno.test(`${method}: a wrong password is refused by the server itself`, async () => {
-    await using front = bench.front();
+    await using front = await bench.front();
     const login = { port: front.port, user: `${role}.tenant_a`, password: "wrong" };
     const error = await failure(PgClient.connect(login));
     assert.equal(error.code, "28P01");
@@ -59,7 +59,7 @@ for (const [method, role] of Object.entries(METHODS)) {
 }
 
 Deno.test("md5: relayed to the last byte; a user that is passed through logs in", async () => {
-  await using front = bench.front({ superuserBypass: ["md5_user"] });
+  await using front = await bench.front({ superuserBypass: ["md5_user"] });
   const login = { port: front.port, user: "md5_user", password: APP_PASSWORD };
   await using client = await PgClient.connect(login);
   assert.equal(await client.value(COUNT), 0);
@@ -71,7 +71,7 @@ Deno.test("md5: relayed to the last byte; a user that is passed through logs in"
 // An MD5 secret is md5(password + user name), and the client hashes with the name it logs in with,
 // tenant and all: no relay can make such a secret fit for a tenant. The role needs a SCRAM secret.
 Deno.test("md5: a tenant's login does not fit a secret made for the role's name", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const login = { port: front.port, user: "md5_user.tenant_a", password: APP_PASSWORD };
   assert.equal((await failure(PgClient.connect(login))).code, "28P01");
   await front.empty(AT_ONCE_MS);
@@ -86,7 +86,7 @@ Deno.test({
   name: "psql logs in with every method",
   ignore: psqlMissing(),
   async fn() {
-    await using front = bench.front();
+    await using front = await bench.front();
     for (const role of Object.values(METHODS)) {
       const login = { port: front.port, user: `${role}.tenant_a`, password: APP_PASSWORD };
       const { code, out, err } = await psql(login, ["-c", COUNT]);
@@ -96,7 +96,7 @@ Deno.test({
 });
 
 Deno.test("an unknown role and an unknown database get the server's own error", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const unknown = { ...front.app("tenant_a"), user: "nobody_knows.tenant_a" };
   assert.equal((await failure(PgClient.connect(unknown))).code, "28P01");
   const missing = { ...front.app("tenant_a"), database: "missing" };
@@ -104,7 +104,7 @@ Deno.test("an unknown role and an unknown database get the server's own error", 
 });
 
 Deno.test("the greeting is the server's, message by message, with nothing of ours in it", async () => {
-  await using front = bench.front({ setRole: "authenticated" });
+  await using front = await bench.front({ setRole: "authenticated" });
   using through = await RawClient.connect(front.port);
   using direct = await RawClient.connect(bench.postgres.port);
   const summary = (messages: RawMessage[]) =>
@@ -116,7 +116,7 @@ Deno.test("the greeting is the server's, message by message, with nothing of our
 });
 
 Deno.test("what a client says too early waits until its context is there", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   const query = message("Q", cstring(`SELECT current_setting('app.current_tenant_id')`));
   await client.send(startup(TRUSTY), query);
@@ -164,7 +164,7 @@ const MOMENTS: Record<string, (client: RawClient) => Promise<unknown>> = {
 for (const [moment, approach] of Object.entries(MOMENTS)) {
   for (const manner of ["closes", "ends its stream"]) {
     Deno.test(`a client that ${manner} ${moment} frees both sides at once`, async () => {
-      await using front = bench.front();
+      await using front = await bench.front();
       using client = await RawClient.connect(front.port);
       await eventually("the client is accepted", () => front.proxy.connectionsTotal === 1);
       await approach(client);
@@ -179,7 +179,7 @@ for (const [moment, approach] of Object.entries(MOMENTS)) {
 }
 
 Deno.test("a client at the password prompt really holds a backend, until it leaves", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   for (const user of ["app_user.tenant_a", "md5_user.tenant_a", "clear_user.tenant_a"]) {
     const client = await RawClient.connect(front.port);
     await client.send(startup({ user, database: DATABASE }));
@@ -196,7 +196,7 @@ Deno.test({
   name: "psql that leaves at the password prompt frees both sides at once",
   ignore: psqlMissing(),
   async fn() {
-    await using front = bench.front();
+    await using front = await bench.front();
     const result = await psql(front.app("tenant_a"), ["-w", "-c", "SELECT 1"], {
       PGPASSWORD: "",
       PGPASSFILE: "/nonexistent",
@@ -209,7 +209,7 @@ Deno.test({
 });
 
 Deno.test("the handshake timer names the phase that was slow", async () => {
-  await using front = bench.front({ handshakeTimeout: 400 });
+  await using front = await bench.front({ handshakeTimeout: 400 });
   const slow: Record<string, RegExp> = {
     "before any byte": /while waiting for the client's startup packet$/,
     "in the startup packet": /while waiting for the client's startup packet$/,
@@ -232,7 +232,7 @@ Deno.test("the handshake timer names the phase that was slow", async () => {
 // ---- Protocol versions and encryption requests
 
 Deno.test("protocol 3.2: the long cancel key is the server's", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using old = await RawClient.connect(front.port);
   assert.equal(cancelKey(await old.login(TRUSTY, PROTOCOL_3_0)).secret.length, 4);
   using recent = await RawClient.connect(front.port);
@@ -243,7 +243,7 @@ Deno.test("protocol 3.2: the long cancel key is the server's", async () => {
 });
 
 Deno.test("protocol 3.99 and unknown options are negotiated by the server itself", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const wishes = [
     { version: PROTOCOL_3_0 + 99, options: {} },
     { version: PROTOCOL_3_2, options: { "_pq_.x": "1", "_pq_.y": "2" } },
@@ -262,7 +262,7 @@ Deno.test("protocol 3.99 and unknown options are negotiated by the server itself
 });
 
 Deno.test("protocol 2.0 and others are refused in words", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   for (const [version, name] of [[2 << 16, "2.0"], [1 << 16, "1.0"], [4 << 16, "4.0"]] as const) {
     using client = await RawClient.connect(front.port);
     const error = await client.refused(TRUSTY, version);
@@ -280,7 +280,7 @@ for (
   })
 ) {
   Deno.test(`${name}: answered N, and the login goes on`, async () => {
-    await using front = bench.front();
+    await using front = await bench.front();
     using client = await RawClient.connect(front.port);
     for (const request of requests) {
       await client.send(request);
@@ -292,7 +292,7 @@ for (
 }
 
 Deno.test("bytes behind an SSLRequest are refused, as are requests without end", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using hasty = await RawClient.connect(front.port);
   await hasty.send(SSL_REQUEST, startup(TRUSTY));
   assert.equal((await failure(hasty.until("Z"))).code, "08P01");
@@ -304,7 +304,7 @@ Deno.test("bytes behind an SSLRequest are refused, as are requests without end",
 });
 
 Deno.test("a second StartupMessage is refused, with the first one or later", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using hasty = await RawClient.connect(front.port);
   await hasty.send(startup(TRUSTY), startup({ ...TRUSTY, user: "trusty.tenant_b" }));
   assert.equal((await failure(hasty.until("Z"))).code, "08P01");
@@ -317,7 +317,7 @@ Deno.test("a second StartupMessage is refused, with the first one or later", asy
 });
 
 Deno.test("a client that requires encryption leaves, and frees its place", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const login = front.app("tenant_a");
   const error = await failure(PgClient.connect({ ...login, ssl: true } as typeof login));
   assert.match(error.message, /does not support SSL/);
@@ -330,7 +330,7 @@ Deno.test({
   name: "psql: sslmode and gssencmode",
   ignore: psqlMissing(),
   async fn() {
-    await using front = bench.front();
+    await using front = await bench.front();
     const required = await psql(front.app("tenant_a"), ["-c", COUNT], { PGSSLMODE: "require" });
     assert.equal(required.code, 2);
     assert.match(required.err, /server does not support SSL/);

@@ -52,7 +52,7 @@ async function wasCancelled(client: RawClient): Promise<void> {
 
 for (const version of [PROTOCOL_3_0, PROTOCOL_3_2]) {
   Deno.test(`a raw cancel request ends pg_sleep, protocol 3.${version & 0xffff}`, async () => {
-    await using front = bench.front();
+    await using front = await bench.front();
     const startedAt = performance.now();
     const [client, key] = await asleep(front, version);
     using _ = client;
@@ -64,7 +64,7 @@ for (const version of [PROTOCOL_3_0, PROTOCOL_3_2]) {
 }
 
 Deno.test("a cancel request may come behind an SSLRequest", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const [client, key] = await asleep(front);
   using _ = client;
   await cancel(front, key, SSL_REQUEST);
@@ -72,7 +72,7 @@ Deno.test("a cancel request may come behind an SSLRequest", async () => {
 });
 
 Deno.test("a wrong key, a wrong process and a short key do nothing", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   for (const version of [PROTOCOL_3_0, PROTOCOL_3_2]) {
     const [client, { processId, secret }] = await asleep(front, version);
     using _ = client;
@@ -88,7 +88,7 @@ Deno.test("a wrong key, a wrong process and a short key do nothing", async () =>
 });
 
 Deno.test("a key without a secret, or with too long a one, is refused in words", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   for (const size of [0, 257]) {
     using client = await RawClient.connect(front.port);
     await client.send(cancelRequest({ processId: 1, secret: new Uint8Array(size) }));
@@ -99,7 +99,7 @@ Deno.test("a key without a secret, or with too long a one, is refused in words",
 });
 
 Deno.test("one of two tenants' queries is cancelled, the other goes on", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const [a, keyOfA] = await asleep(front);
   using _a = a;
   using b = await RawClient.connect(front.port);
@@ -113,7 +113,7 @@ Deno.test("one of two tenants' queries is cancelled, the other goes on", async (
 });
 
 Deno.test("a cancel request that comes when nothing runs harms nothing", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   const key = cancelKey(await client.login(TRUSTY));
   await cancel(front, key);
@@ -121,7 +121,7 @@ Deno.test("a cancel request that comes when nothing runs harms nothing", async (
 });
 
 Deno.test("postgres.js cancels its query", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using sql = connectPostgresJs(front.app("tenant_a"));
   const startedAt = performance.now();
   const query = sql`SELECT pg_sleep(60)`.execute();
@@ -133,7 +133,7 @@ Deno.test("postgres.js cancels its query", async () => {
 });
 
 Deno.test("COPY TO STDOUT is cancelled in the middle", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   const key = cancelKey(await client.login(TRUSTY));
   const copy = "COPY (SELECT repeat('x', 1000), generate_series(1, 100000000)) TO STDOUT";
@@ -147,7 +147,7 @@ Deno.test("COPY TO STDOUT is cancelled in the middle", async () => {
 });
 
 Deno.test("a query can be cancelled when the house is full", async () => {
-  await using front = bench.front({ maxClientConnections: 1 });
+  await using front = await bench.front({ maxClientConnections: 1 });
   const [client, key] = await asleep(front);
   using _ = client;
   const refused = await failure(PgClient.connect(front.trusty("tenant_a")));
@@ -157,7 +157,7 @@ Deno.test("a query can be cancelled when the house is full", async () => {
 });
 
 Deno.test("many cancel requests at once leave nothing behind", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const [client, key] = await asleep(front);
   using _ = client;
   const wrong = { processId: key.processId, secret: Uint8Array.of(1, 2, 3, 4) };
@@ -169,7 +169,7 @@ Deno.test("many cancel requests at once leave nothing behind", async () => {
 });
 
 Deno.test("a cancel request whose sender leaves at once is passed on all the same", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const [client, key] = await asleep(front);
   using _ = client;
   using hasty = await RawClient.connect(front.port);
@@ -182,7 +182,7 @@ Deno.test({
   name: "Ctrl-C in psql cancels the query",
   ignore: psqlMissing(),
   async fn() {
-    await using front = bench.front();
+    await using front = await bench.front();
     const child = psqlCommand(front.app("tenant_a"), ["-c", SLEEP]).spawn();
     await bench.running("pg_sleep");
     child.kill("SIGINT");

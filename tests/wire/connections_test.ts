@@ -13,7 +13,7 @@ const COUNT = "SELECT count(*)::int FROM tenants";
 const AT_ONCE_MS = 2_000;
 
 Deno.test("500 clients at the same time, each with its own tenant", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const clients = await Promise.all(Array.from({ length: 500 }, async (_, n) => {
     const client = await RawClient.connect(front.port);
     await client.login({ user: `trusty.tenant_${n % 2 === 0 ? "a" : "b"}`, database: DATABASE });
@@ -36,7 +36,7 @@ Deno.test("500 clients at the same time, each with its own tenant", async () => 
 Deno.test("more clients than the server takes get the server's own 53300", async () => {
   await bench.admin.run("ALTER ROLE trusty CONNECTION LIMIT 2");
   try {
-    await using front = bench.front();
+    await using front = await bench.front();
     await using _first = await PgClient.connect(front.trusty("tenant_a"));
     await using _second = await PgClient.connect(front.trusty("tenant_b"));
     const error = await failure(PgClient.connect(front.trusty("tenant_a")));
@@ -48,7 +48,7 @@ Deno.test("more clients than the server takes get the server's own 53300", async
 });
 
 Deno.test("max_client_connections refuses with 53300 and gives the place back", async () => {
-  await using front = bench.front({ maxClientConnections: 2 });
+  await using front = await bench.front({ maxClientConnections: 2 });
   await using a = await PgClient.connect(front.trusty("tenant_a"));
   const b = await PgClient.connect(front.trusty("tenant_b"));
   for (let turn = 0; turn < 5; turn++) {
@@ -66,7 +66,7 @@ Deno.test("max_client_connections refuses with 53300 and gives the place back", 
 });
 
 Deno.test("a place is given back by logins that fail, too", async () => {
-  await using front = bench.front({ maxClientConnections: 1 });
+  await using front = await bench.front({ maxClientConnections: 1 });
   for (let turn = 0; turn < 10; turn++) {
     const wrong = { ...front.app("tenant_a"), password: "wrong" };
     assert.equal((await failure(PgClient.connect(wrong))).code, "28P01");
@@ -80,7 +80,7 @@ Deno.test("a place is given back by logins that fail, too", async () => {
 });
 
 Deno.test("a client that waits in a full house is told within seconds, and many are", async () => {
-  await using front = bench.front({ maxClientConnections: 1 });
+  await using front = await bench.front({ maxClientConnections: 1 });
   await using _only = await PgClient.connect(front.trusty("tenant_a"));
   const refusals = await Promise.all(
     Array.from({ length: 50 }, () => failure(PgClient.connect(front.trusty("tenant_a")))),
@@ -89,7 +89,7 @@ Deno.test("a client that waits in a full house is told within seconds, and many 
 });
 
 Deno.test("300 connections, one after the other, leave nothing behind", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   for (let turn = 0; turn < 300; turn++) {
     using client = await RawClient.connect(front.port);
     await client.login({ user: "trusty.tenant_a", database: DATABASE });
@@ -104,7 +104,7 @@ Deno.test("300 connections, one after the other, leave nothing behind", async ()
 });
 
 Deno.test("TCP probes free their place at once and are not worth a line above debug", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   for (let probe = 1; probe <= 50; probe++) {
     const socket = await Deno.connect({ hostname: "127.0.0.1", port: front.port });
     socket.close();
@@ -116,7 +116,7 @@ Deno.test("TCP probes free their place at once and are not worth a line above de
 });
 
 Deno.test("what a client's log records say", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   {
     await using client = await PgClient.connect(front.app("tenant_a"));
     assert.equal(await client.value(COUNT), 2);
@@ -132,7 +132,7 @@ Deno.test("what a client's log records say", async () => {
 });
 
 Deno.test("stopping tells clients that are idle, and cuts the others off when time is up", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using idle = await PgClient.connect(front.trusty("tenant_a"));
   await using busy = await PgClient.connect(front.trusty("tenant_b"));
   assert.equal(await idle.value(COUNT), 2);
@@ -148,7 +148,7 @@ Deno.test("stopping tells clients that are idle, and cuts the others off when ti
 });
 
 Deno.test("stopping lets a query that runs come to its end", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using client = await PgClient.connect(front.trusty("tenant_a"));
   const answer = client.value("SELECT pg_sleep(0.5) IS NOT NULL");
   await bench.running("pg_sleep");

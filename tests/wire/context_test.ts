@@ -44,7 +44,7 @@ const RESETS = [
 for (const setRole of [null, "authenticated"]) {
   for (const reset of RESETS) {
     Deno.test(`"${reset}" keeps tenant, role and rows, set_role = ${setRole}`, async () => {
-      await using front = bench.front({ setRole });
+      await using front = await bench.front({ setRole });
       const role = setRole ?? "trusty";
       await bothTenantsWork(front, role);
       await using client = await PgClient.connect(front.trusty("tenant_a"));
@@ -99,7 +99,7 @@ const OVERRIDES: readonly StartupParameters[] = [
 
 for (const override of OVERRIDES) {
   Deno.test(`refused at start-up: ${JSON.stringify(override)}`, async () => {
-    await using front = bench.front();
+    await using front = await bench.front();
     await bothTenantsWork(front);
     using client = await RawClient.connect(front.port);
     const parameters = { user: "trusty.tenant_a", database: DATABASE, ...override };
@@ -117,7 +117,9 @@ async function refusedByServerToo(override: StartupParameters): Promise<void> {
 }
 
 Deno.test("the context's variables are reserved, all of them, and others are not", async () => {
-  await using front = bench.front({ contextVariables: ["app.current_tenant_id", "app.user_id"] });
+  await using front = await bench.front({
+    contextVariables: ["app.current_tenant_id", "app.user_id"],
+  });
   const login = { user: "trusty.tenant_a:u", database: DATABASE };
   using refused = await RawClient.connect(front.port);
   assert.equal((await refused.refused({ ...login, options: "-c app.user_id=x" })).code, "42501");
@@ -139,7 +141,7 @@ Deno.test({
   name: "PGOPTIONS of psql cannot choose the context",
   ignore: psqlMissing(),
   async fn() {
-    await using front = bench.front();
+    await using front = await bench.front();
     const login = front.trusty("tenant_a");
     const control = await psql(login, ["-c", "SELECT count(*) FROM tenants"]);
     assert.deepEqual([control.code, control.out], [0, "2"]);
@@ -158,7 +160,7 @@ Deno.test({
 
 for (const setRole of [null, "authenticated"]) {
   Deno.test(`what ALTER ROLE stored does not win, set_role = ${setRole}`, async () => {
-    await using front = bench.front({ setRole });
+    await using front = await bench.front({ setRole });
     await bothTenantsWork(front, setRole ?? "trusty");
     await using direct = await PgClient.connect({ ...bench.direct, user: "stored_user" });
     const stored = "SELECT current_setting('app.current_tenant_id', true)";
@@ -175,7 +177,7 @@ for (const setRole of [null, "authenticated"]) {
 }
 
 Deno.test("what a tenant stores for its role does not change the next tenant's context", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await bothTenantsWork(front);
   await using a = await PgClient.connect(front.trusty("tenant_a"));
   await a.run("ALTER ROLE trusty SET role = 'authenticated'");
@@ -197,7 +199,7 @@ Deno.test("what a tenant stores for its role does not change the next tenant's c
 
 Deno.test("a set_role that does not exist or is not granted ends the login", async () => {
   for (const [setRole, code] of [["nobody_knows", "22023"], ["forbidden", "42501"]] as const) {
-    await using front = bench.front({ setRole });
+    await using front = await bench.front({ setRole });
     using client = await RawClient.connect(front.port);
     const error = await client.refused({ user: "trusty.tenant_a", database: DATABASE });
     assert.equal(error.fields["S"], "FATAL", setRole);
@@ -208,7 +210,7 @@ Deno.test("a set_role that does not exist or is not granted ends the login", asy
 });
 
 Deno.test("no database means the one named like the rewritten user", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   await client.login({ user: "trusty.tenant_a" });
   assert.deepEqual(await client.query("SELECT current_database(), current_user"), [
@@ -221,7 +223,7 @@ Deno.test("no database means the one named like the rewritten user", async () =>
 });
 
 Deno.test("replication is refused to tenants and works for the bypass user", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await bothTenantsWork(front);
   for (const replication of ["database", "true", "on", "1", "yes", "TRUE", "t", ""]) {
     using client = await RawClient.connect(front.port);
@@ -239,7 +241,7 @@ Deno.test({
   name: "replication works for the bypass user, with psql",
   ignore: psqlMissing(),
   async fn() {
-    await using front = bench.front();
+    await using front = await bench.front();
     const { bypass } = front;
     const conninfo = `host=127.0.0.1 port=${bypass.port} user=postgres password=postgres ` +
       `dbname=${DATABASE} replication=database`;
@@ -250,7 +252,7 @@ Deno.test({
 });
 
 Deno.test("replication works for a bypass user of the raw protocol", async () => {
-  await using front = bench.front({ superuserBypass: ["replicator"] });
+  await using front = await bench.front({ superuserBypass: ["replicator"] });
   await bench.admin.run("CREATE ROLE replicator LOGIN REPLICATION PASSWORD 'r'");
   using client = await RawClient.connect(front.port);
   await client.login({ user: "replicator", database: DATABASE, replication: "database" });
@@ -261,7 +263,7 @@ Deno.test("replication works for a bypass user of the raw protocol", async () =>
 });
 
 Deno.test("a bypass user may set what a tenant may not", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using client = await PgClient.connect({
     ...front.bypass,
     options: "-c app.current_tenant_id=tenant_b -c role=trusty",

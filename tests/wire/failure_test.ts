@@ -48,7 +48,7 @@ async function refusal(
 
 Deno.test("nothing listens upstream: 08001 with the address and a hint, quickly", async () => {
   const port = await freePort();
-  await using front = bench.front({ upstreamPort: port });
+  await using front = await bench.front({ upstreamPort: port });
   const startedAt = performance.now();
   const { error } = await refusal(front);
   assert.ok(performance.now() - startedAt < AT_ONCE_MS);
@@ -60,7 +60,10 @@ Deno.test("nothing listens upstream: 08001 with the address and a hint, quickly"
 });
 
 Deno.test("a host name that does not resolve: 08001 with the name", async () => {
-  await using front = bench.front({ upstreamHost: "nonexistent.invalid", upstreamPort: 5432 });
+  await using front = await bench.front({
+    upstreamHost: "nonexistent.invalid",
+    upstreamPort: 5432,
+  });
   const { error } = await refusal(front);
   assert.equal(error.code, "08001");
   assert.match(error.message, /nonexistent\.invalid:5432/);
@@ -69,7 +72,10 @@ Deno.test("a host name that does not resolve: 08001 with the name", async () => 
 Deno.test("an upstream that says nothing: 08006 names the phase, and both sides are freed", async () => {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const accepting = listener.accept();
-  await using front = bench.front({ upstreamPort: listener.addr.port, handshakeTimeout: 300 });
+  await using front = await bench.front({
+    upstreamPort: listener.addr.port,
+    handshakeTimeout: 300,
+  });
   const { error } = await refusal(front);
   using upstream = await accepting;
   assert.equal(error.code, "08006");
@@ -91,7 +97,7 @@ Deno.test("an upstream that is not PostgreSQL, or hangs up: an error at once", a
       await socket.read(new Uint8Array(1024));
       if (answer.length > 0) await socket.write(answer);
     })();
-    await using front = bench.front({ upstreamPort: listener.addr.port });
+    await using front = await bench.front({ upstreamPort: listener.addr.port });
     const { error } = await refusal(front);
     await serving;
     assert.equal(error.code, code, `${what}: ${error.message}`);
@@ -100,7 +106,7 @@ Deno.test("an upstream that is not PostgreSQL, or hangs up: an error at once", a
 });
 
 Deno.test("pg_terminate_backend in mid-query: the server's own 57P01, and both sides end", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const [client, processId] = await asleep(front);
   using _ = client;
   await bench.admin.value("SELECT pg_terminate_backend($1)", [processId]);
@@ -111,7 +117,7 @@ Deno.test("pg_terminate_backend in mid-query: the server's own 57P01, and both s
 });
 
 Deno.test("pg_terminate_backend of an idle client, as pg sees it", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using client = await PgClient.connect(front.app("tenant_a"));
   const processId = await client.value("SELECT pg_backend_pid()");
   await bench.admin.value("SELECT pg_terminate_backend($1)", [processId]);
@@ -122,7 +128,7 @@ Deno.test("pg_terminate_backend of an idle client, as pg sees it", async () => {
 });
 
 Deno.test("a client that only ends its own stream still gets the answer", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   await client.login(TRUSTY);
   await client.send(message("Q", cstring("SELECT pg_sleep(0.3), count(*) FROM tenants")));
@@ -134,7 +140,7 @@ Deno.test("a client that only ends its own stream still gets the answer", async 
 });
 
 Deno.test("a client that closes its socket while a result flows frees both sides at once", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   await client.login(TRUSTY);
   const endless = "SELECT repeat('x', 9990), generate_series(1, 100000000)";
@@ -149,7 +155,7 @@ Deno.test({
   name: "a client process killed in mid-query frees its place at once",
   ignore: KNOWN_BUG || psqlMissing(),
   async fn() {
-    await using front = bench.front();
+    await using front = await bench.front();
     const child = psqlCommand(front.app("tenant_a"), ["-c", SLEEP]).spawn();
     const processId = await bench.running("pg_sleep");
     assert.equal(front.proxy.connectionsActive, 1);
@@ -164,7 +170,7 @@ Deno.test({
   name: "a client that closes its socket in mid-query frees its place at once",
   ignore: KNOWN_BUG,
   async fn() {
-    await using front = bench.front();
+    await using front = await bench.front();
     const [client, processId] = await asleep(front);
     client.close();
     await backendEnds(front, processId);
@@ -185,7 +191,7 @@ async function backendEnds(front: Front, processId: number): Promise<void> {
 }
 
 Deno.test("one backend killed -9: its client gets 08006, the others what the server says", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const [victim, processId] = await asleep(front);
   using _ = victim;
   await using witness = await PgClient.connect(front.trusty("tenant_b"));
@@ -200,7 +206,7 @@ Deno.test("one backend killed -9: its client gets 08006, the others what the ser
 });
 
 Deno.test("PostgreSQL killed -9 in mid-query, and started again", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const [client] = await asleep(front);
   using _ = client;
   await bench.postgres.halt("SIGKILL");
@@ -214,7 +220,7 @@ Deno.test("PostgreSQL killed -9 in mid-query, and started again", async () => {
 });
 
 Deno.test("PostgreSQL stopped fast in mid-query: 57P01 from the server", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const [client] = await asleep(front);
   using _ = client;
   const halting = bench.postgres.halt("SIGINT");

@@ -27,12 +27,12 @@ async function bothTenantsWork(front: Front): Promise<void> {
 }
 
 Deno.test("1.1, 1.2: each tenant sees its own rows only, with pg", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await bothTenantsWork(front);
 });
 
 Deno.test("1.1, 1.2: each tenant sees its own rows only, with postgres.js", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   for (const [tenant, rows] of Object.entries(ROWS)) {
     await using sql = connectPostgresJs(front.app(tenant));
     const seen = await sql`SELECT name FROM tenants ORDER BY name`;
@@ -41,7 +41,7 @@ Deno.test("1.1, 1.2: each tenant sees its own rows only, with postgres.js", asyn
 });
 
 Deno.test("both tenants at the same time, in turns, on connections that stay", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using a = await PgClient.connect(front.app("tenant_a"));
   await using b = await PgClient.connect(front.app("tenant_b"));
   for (let turn = 0; turn < 20; turn++) {
@@ -52,7 +52,7 @@ Deno.test("both tenants at the same time, in turns, on connections that stay", a
 });
 
 Deno.test("1.3: the bypass user sees all four rows and has no context", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await bothTenantsWork(front);
   await using client = await PgClient.connect(front.bypass);
   assert.equal(await client.value("SELECT count(*)::int FROM tenants"), 4);
@@ -61,7 +61,7 @@ Deno.test("1.3: the bypass user sees all four rows and has no context", async ()
 });
 
 Deno.test("1.4: a user name without a separator is refused, and says how to write it", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await bothTenantsWork(front);
   const error = await failure(PgClient.connect({ ...front.app("tenant_a"), user: "app_user" }));
   assert.equal(error.code, "28000");
@@ -70,7 +70,7 @@ Deno.test("1.4: a user name without a separator is refused, and says how to writ
 });
 
 Deno.test("1.4: an empty role and an empty tenant are refused", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   for (const user of [".tenant_a", "app_user.", "."]) {
     const error = await failure(PgClient.connect({ ...front.app("tenant_a"), user }));
     assert.equal(error.code, "28000", user);
@@ -79,7 +79,7 @@ Deno.test("1.4: an empty role and an empty tenant are refused", async () => {
 });
 
 Deno.test("1.5: the variable is the tenant, the role is the login's", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   for (const tenant of Object.keys(ROWS)) {
     await using client = await PgClient.connect(front.app(tenant));
     const seen = await client.rows(
@@ -91,7 +91,7 @@ Deno.test("1.5: the variable is the tenant, the role is the login's", async () =
 });
 
 Deno.test("set_role is the role of every tenant, and rows stay apart", async () => {
-  await using front = bench.front({ setRole: "authenticated" });
+  await using front = await bench.front({ setRole: "authenticated" });
   await bothTenantsWork(front);
   await using client = await PgClient.connect(front.app("tenant_a"));
   assert.deepEqual(await client.rows("SELECT current_user AS role, session_user AS login"), [
@@ -100,13 +100,13 @@ Deno.test("set_role is the role of every tenant, and rows stay apart", async () 
 });
 
 Deno.test("a tenant that nobody knows sees nothing", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await bothTenantsWork(front);
   assert.deepEqual(await names(front.app("tenant_c")), []);
 });
 
 Deno.test("asking for the other tenant's rows gives none", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await bothTenantsWork(front);
   await using client = await PgClient.connect(front.app("tenant_a"));
   const count = "SELECT count(*)::int FROM tenants WHERE tenant_id = $1";
@@ -116,7 +116,7 @@ Deno.test("asking for the other tenant's rows gives none", async () => {
 });
 
 Deno.test("a row is written for one's own tenant only", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using a = await PgClient.connect(front.app("tenant_a"));
   await using b = await PgClient.connect(front.app("tenant_b"));
   const insert = "INSERT INTO tenants (tenant_id, name) VALUES ($1, 'new')";
@@ -138,7 +138,7 @@ const BOTH = `SELECT current_setting('app.current_tenant_id', true) AS tenant,
                      current_setting('app.user_id', true) AS "user"`;
 
 Deno.test("8.1: two context values are both set", async () => {
-  await using front = bench.front(TWO);
+  await using front = await bench.front(TWO);
   await bothValues(front, "tenant_a:alice", { tenant: "tenant_a", user: "alice" });
   await bothValues(front, "tenant_b:bob", { tenant: "tenant_b", user: "bob" });
   assert.deepEqual(await names(front.app("tenant_a:alice")), ROWS["tenant_a"]);
@@ -146,7 +146,7 @@ Deno.test("8.1: two context values are both set", async () => {
 });
 
 Deno.test("8.2, 8.3: the first and the second segment may be empty", async () => {
-  await using front = bench.front(TWO);
+  await using front = await bench.front(TWO);
   await bothValues(front, "tenant_a:alice", { tenant: "tenant_a", user: "alice" });
   await bothValues(front, "tenant_a:", { tenant: "tenant_a", user: "" });
   await bothValues(front, ":alice", { tenant: "", user: "alice" });
@@ -155,7 +155,7 @@ Deno.test("8.2, 8.3: the first and the second segment may be empty", async () =>
 });
 
 Deno.test("8.4: a wrong number of segments is refused", async () => {
-  await using front = bench.front(TWO);
+  await using front = await bench.front(TWO);
   await bothValues(front, "tenant_a:alice", { tenant: "tenant_a", user: "alice" });
   for (const payload of ["tenant_a", "tenant_a:alice:more", "::"]) {
     const error = await failure(PgClient.connect(front.app(payload)));
@@ -165,7 +165,7 @@ Deno.test("8.4: a wrong number of segments is refused", async () => {
 });
 
 Deno.test("another separator, another value separator", async () => {
-  await using front = bench.front({ ...TWO, tenantSeparator: "@@", valueSeparator: "/" });
+  await using front = await bench.front({ ...TWO, tenantSeparator: "@@", valueSeparator: "/" });
   await using client = await PgClient.connect({
     ...front.app(""),
     user: "app_user@@tenant_a/x@@y.z:1",

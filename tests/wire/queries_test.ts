@@ -23,7 +23,7 @@ const COUNT = "SELECT count(*)::int FROM tenants";
 const text = new TextDecoder();
 
 Deno.test("prepared statements by name, with pg, used again and beside others", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using a = await PgClient.connect(front.app("tenant_a"));
   await using b = await PgClient.connect(front.app("tenant_b"));
   const select = "SELECT name FROM tenants WHERE name LIKE $1 ORDER BY name";
@@ -38,7 +38,7 @@ Deno.test("prepared statements by name, with pg, used again and beside others", 
 });
 
 Deno.test("prepared statements and parameters with postgres.js", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using sql = connectPostgresJs(front.app("tenant_a"));
   for (const pattern of ["Alice%", "Bob%", "%"]) {
     const rows = await sql`SELECT name FROM tenants WHERE name LIKE ${pattern}`;
@@ -49,7 +49,7 @@ Deno.test("prepared statements and parameters with postgres.js", async () => {
 });
 
 Deno.test("SQL-level PREPARE, EXECUTE and DEALLOCATE", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using client = await PgClient.connect(front.app("tenant_a"));
   await client.run(`PREPARE mine (text) AS ${COUNT} WHERE name LIKE $1`);
   assert.equal(await client.value("EXECUTE mine('%LLC')"), 1);
@@ -58,7 +58,7 @@ Deno.test("SQL-level PREPARE, EXECUTE and DEALLOCATE", async () => {
 });
 
 Deno.test("a transaction commits, another is rolled back, an error ends one", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using sql = connectPostgresJs(front.app("tenant_a"));
   const add = (name: string) =>
     sql`INSERT INTO tenants (tenant_id, name) VALUES ('tenant_a', ${name})`;
@@ -82,7 +82,7 @@ Deno.test("a transaction commits, another is rolled back, an error ends one", as
 });
 
 Deno.test("an error in a transaction: 25P02 until ROLLBACK, and the context is the same", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using client = await PgClient.connect(front.app("tenant_a"));
   await client.run("BEGIN");
   assert.equal((await failure(client.run("SELECT nothing"))).code, "42703");
@@ -92,7 +92,7 @@ Deno.test("an error in a transaction: 25P02 until ROLLBACK, and the context is t
 });
 
 Deno.test("COPY in and out, in text, with the tenant's rows only", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using sql = connectPostgresJs(front.app("tenant_a"));
   await sql`CREATE TEMPORARY TABLE arrivals (tenant_id text, name text)`;
   const into = await sql`COPY arrivals FROM STDIN`.writable();
@@ -109,7 +109,7 @@ Deno.test("COPY in and out, in text, with the tenant's rows only", async () => {
 });
 
 Deno.test("COPY into a protected table is refused by the server, and the connection goes on", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   await client.login(TRUSTY);
   const copy = message("Q", cstring("COPY tenants (tenant_id, name) FROM STDIN"));
@@ -121,7 +121,7 @@ Deno.test("COPY into a protected table is refused by the server, and the connect
 });
 
 Deno.test("COPY that the client breaks off, and one that the server does", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   await client.login(TRUSTY);
   await client.query("CREATE TEMPORARY TABLE numbers (n int)");
@@ -139,7 +139,7 @@ Deno.test("COPY that the client breaks off, and one that the server does", async
 });
 
 Deno.test("NOTIFY reaches a listener on another connection of the proxy", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using listener = await PgClient.connect(front.app("tenant_a"));
   await using speaker = await PgClient.connect(front.app("tenant_a"));
   await listener.run("LISTEN news");
@@ -151,7 +151,7 @@ Deno.test("NOTIFY reaches a listener on another connection of the proxy", async 
 });
 
 Deno.test("LISTEN with postgres.js", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using sql = connectPostgresJs(front.app("tenant_a"));
   const heard: string[] = [];
   const { unlisten } = await sql.listen("news", (payload) => heard.push(payload));
@@ -162,7 +162,7 @@ Deno.test("LISTEN with postgres.js", async () => {
 });
 
 Deno.test("notices and changed parameters are passed on", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   await client.login(TRUSTY);
   await client.send(message(
@@ -177,7 +177,7 @@ Deno.test("notices and changed parameters are passed on", async () => {
 });
 
 Deno.test("a thousand queries in one pipeline come back in order", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using sql = connectPostgresJs(front.app("tenant_a"));
   const answers = await Promise.all(
     Array.from({ length: 1_000 }, (_, n) => sql`SELECT ${n}::int AS n, count(*)::int FROM tenants`),
@@ -187,7 +187,7 @@ Deno.test("a thousand queries in one pipeline come back in order", async () => {
 });
 
 Deno.test("a pipeline of large answers that is not read while it is written", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   await client.login(TRUSTY);
   const queries = 200;
@@ -204,7 +204,7 @@ Deno.test("a pipeline of large answers that is not read while it is written", as
 });
 
 Deno.test("a parameter of 20 MB goes up and comes down", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using client = await PgClient.connect(front.app("tenant_a"));
   const large = "äbc".repeat(5_000_000);
   const value = await client.value("SELECT $1::text", [large]);
@@ -212,7 +212,7 @@ Deno.test("a parameter of 20 MB goes up and comes down", async () => {
 });
 
 Deno.test("several statements in one string, with an error in the middle", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   await client.login(TRUSTY);
   assert.deepEqual(await client.query(`${COUNT}; SELECT 'two'; ; SELECT 3`), [
@@ -225,7 +225,7 @@ Deno.test("several statements in one string, with an error in the middle", async
 });
 
 Deno.test("a cursor, rows at a time", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   await using sql = connectPostgresJs(front.app("tenant_a"));
   const sizes: number[] = [];
   await sql`SELECT n FROM generate_series(1, 250) AS n`.cursor(100, (rows) => {
@@ -239,7 +239,7 @@ Deno.test("a cursor, rows at a time", async () => {
 });
 
 Deno.test("a portal is suspended and goes on; Flush and Sync mean what they mean", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   await client.login(TRUSTY);
   await client.send(
@@ -256,7 +256,7 @@ Deno.test("a portal is suspended and goes on; Flush and Sync mean what they mean
 });
 
 Deno.test("an error in a pipeline skips to the Sync, and the next one works", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   await client.login(TRUSTY);
   const query = (sql: string) => [
@@ -274,7 +274,7 @@ Deno.test("an error in a pipeline skips to the Sync, and the next one works", as
 });
 
 Deno.test("a function call message works, and large objects with it", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   await client.login(TRUSTY);
   const [row] = await client.query("SELECT 'pg_catalog.abs(int4)'::regprocedure::oid");

@@ -65,7 +65,7 @@ async function held(client: RawClient): Promise<string> {
 for (const choice of CHOICES) {
   const title = Object.entries(choice).map(([name, value]) => `${name}=${value}`).join(" ");
   Deno.test(`every odd name arrives byte for byte: ${title || "defaults"}`, async () => {
-    await using front = bench.front();
+    await using front = await bench.front();
     for (const name of ODD_NAMES) await arrives(front, name, choice);
   });
 }
@@ -84,7 +84,7 @@ async function arrives(front: Front, name: string, choice: StartupParameters): P
 }
 
 Deno.test("rows of a tenant with an odd name are seen by it alone", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   for (const name of ODD_NAMES) {
     await using own = await PgClient.connect(front.trusty(name));
     await using other = await PgClient.connect(front.trusty(`${name}x`));
@@ -98,7 +98,7 @@ Deno.test("rows of a tenant with an odd name are seen by it alone", async () => 
 });
 
 Deno.test("a client's own queries keep the encoding and quoting that it asked for", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   await client.login({
     user: "trusty.café",
@@ -112,7 +112,7 @@ Deno.test("a client's own queries keep the encoding and quoting that it asked fo
 });
 
 Deno.test("a user name that is not UTF-8 is refused, never collapsed", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   for (const tail of [[0xff], [0xc3], [0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf5, 0x80, 0x80, 0x80]]) {
     using client = await RawClient.connect(front.port);
     const user = Uint8Array.from([...UTF8.encode("trusty.tenant_a"), ...tail]);
@@ -124,7 +124,7 @@ Deno.test("a user name that is not UTF-8 is refused, never collapsed", async () 
 });
 
 Deno.test("a context that makes the packet too large is refused with a reason", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   const error = await client.refused({ user: `trusty.${"x".repeat(9_960)}`, database: DATABASE });
   assert.equal(error.code, "08P01");
@@ -132,7 +132,7 @@ Deno.test("a context that makes the packet too large is refused with a reason", 
 });
 
 Deno.test("a packet larger than PostgreSQL accepts is refused before it has come", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   using client = await RawClient.connect(front.port);
   const packet = startup({ user: "trusty.tenant_a", database: "x".repeat(10_000) });
   await client.send(packet.subarray(0, 8));
@@ -142,7 +142,7 @@ Deno.test("a packet larger than PostgreSQL accepts is refused before it has come
 });
 
 Deno.test("the longest name that fits is set and read back", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const name = "x".repeat(9_900);
   await using client = await PgClient.connect(front.trusty(name));
   assert.equal(await client.value("SELECT current_setting('app.current_tenant_id')"), name);
@@ -151,7 +151,7 @@ Deno.test("the longest name that fits is set and read back", async () => {
 });
 
 Deno.test("roles of any legal name are logged in and set", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   for (const role of ["app-user", "Ünïcode", "MixedCase"]) {
     await using client = await PgClient.connect({ port: front.port, user: `${role}.tenant_a` });
     assert.deepEqual(await client.rows("SELECT current_user AS role, session_user AS login"), [
@@ -167,7 +167,7 @@ Deno.test("set_role may have any legal name", async () => {
       `DO $$ BEGIN CREATE ROLE "${role.replaceAll('"', '""')}"; EXCEPTION WHEN duplicate_object
          THEN NULL; END $$; GRANT "${role.replaceAll('"', '""')}" TO trusty`,
     );
-    await using front = bench.front({ setRole: role });
+    await using front = await bench.front({ setRole: role });
     await using client = await PgClient.connect(front.trusty("tenant_a"));
     assert.equal(await client.value("SELECT current_user"), role);
     await client.run("RESET ROLE");
@@ -177,7 +177,7 @@ Deno.test("set_role may have any legal name", async () => {
 });
 
 Deno.test("a role that differs in case only is another role", async () => {
-  await using front = bench.front();
+  await using front = await bench.front();
   const error = await failure(
     PgClient.connect({ port: front.port, user: "mixedcase.tenant_a", password: "x" }),
   );
