@@ -1,0 +1,18 @@
+// A proxy in a process of its own, so that its memory can be watched. Prints its port as one line,
+// and ends when its standard input does.
+// Usage: deno run -A tests/support/wire_proxy_process.ts <upstream port>
+
+import { configureLog } from "../../src/log.ts";
+import { Proxy } from "../../src/server.ts";
+import { proxyOptions } from "./wire_options.ts";
+
+configureLog({
+  level: "error",
+  format: "text",
+  colour: false,
+  write: (line) => console.error(line),
+});
+const proxy = await Proxy.start(proxyOptions(Number(Deno.args[0])));
+console.log(proxy.port);
+for await (const _ of Deno.stdin.readable);
+await proxy.stop(0);
