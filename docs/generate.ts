@@ -3,5 +3,6 @@
 import { renderDocs, renderExample } from "../src/config/text.ts";
 
 const root = new URL("../", import.meta.url);
-await Deno.writeTextFile(new URL("docs/configuration.md", root), renderDocs());
+const intro = await Deno.readTextFile(new URL("docs/configuration.intro.md", root));
+await Deno.writeTextFile(new URL("docs/configuration.md", root), renderDocs(intro));
 await Deno.writeTextFile(new URL("pgvpd.conf.example", root), renderExample());

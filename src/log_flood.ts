@@ -1,7 +1,7 @@
 // A flood of equal warnings and errors becomes a few lines and a count.
 
 /** Records of one message that are written in a window; the rest is counted. */
-const RECORDS_PER_WINDOW_MAX = 20;
+export const RECORDS_PER_WINDOW_MAX = 20;
 const WINDOW_MS = 10_000;
 /** Messages are texts of the source; this many are never reached. */
 const MESSAGES_MAX = 1_000;
@@ -16,10 +16,12 @@ interface Window {
 export class FloodGate {
   readonly #windows = new Map<string, Window>();
   readonly #onSummary: (message: string, leftOut: number) => void;
+  readonly #windowMs: number;
 
   /** @param onSummary told at the end of a window in which records were left out. */
-  constructor(onSummary: (message: string, leftOut: number) => void) {
+  constructor(onSummary: (message: string, leftOut: number) => void, windowMs = WINDOW_MS) {
     this.#onSummary = onSummary;
+    this.#windowMs = windowMs;
   }
 
   /** May a record with this message be written? */
@@ -41,7 +43,7 @@ export class FloodGate {
 
   #open(message: string): Window | null {
     if (this.#windows.size >= MESSAGES_MAX) return null;
-    const timer = setTimeout(() => this.#close(message), WINDOW_MS);
+    const timer = setTimeout(() => this.#close(message), this.#windowMs);
     Deno.unrefTimer(timer as unknown as number);
     const window = { written: 0, leftOut: 0, timer };
     this.#windows.set(message, window);

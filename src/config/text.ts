@@ -75,68 +75,9 @@ export function renderHelp(): string {
   return lines.join("\n") + "\n";
 }
 
-const DOCS_HEAD = `\
-# Configuration
-
-<!-- Made from src/config/table.ts by: deno run -A docs/generate.ts -->
-
-A setting comes from the highest of these layers that has it:
-
-1. flags (\`--upstream-port 5433\`, \`--upstream-port=5433\`),
-2. environment variables (\`PGVPD_UPSTREAM_PORT=5433\`),
-3. the configuration file (\`upstream_port = 5433\`), \`pgvpd.conf\` in the working directory unless
-   \`--config\` or \`PGVPD_CONFIG\` names another one,
-4. the default.
-
-A layer replaces the whole value of the one below; lists are not merged. \`pgvpd config show\` prints
-every effective value and the layer it came from, \`pgvpd config check\` every mistake with its place,
-and exits with 1 if there is one. \`pgvpd.conf.example\` has every setting with its default.
-
-## The file
-
-- One \`key = value\` on a line. There are no sections, no escapes and no values of several lines.
-- Lines that start with \`#\` or \`;\` are comments. In a line, a \`#\` or \`;\` that follows white space
-  starts a comment, unless it is in quotes: \`pass#word\` is whole, \`pass #word\` is not. A secret that
-  would be cut like that is an error.
-- A value that starts with \`"\` or \`'\` ends with the same quote and is taken as it is in between. A
-  quote of that kind inside is written twice: \`"say ""hi"""\` is \`say "hi"\`.
-- UTF-8; a byte order mark and Windows line ends are accepted.
-- A setting must not appear twice, under its aliases neither.
-- An empty value is an error, except for \`superuser_bypass\`, where it means nobody. To unset a
-  setting, remove its line.
-
-## The environment
-
-Variables that start with \`PGVPD_\` and are not in the tables below are errors, except \`PGVPD_CONFIG\`
-and those that start with \`PGVPD_TEST_\` or \`PGVPD_BENCH_\`. An empty variable counts as not set (Docker
-Compose passes those), except \`PGVPD_SUPERUSER_BYPASS\`, where empty means nobody. What Kubernetes adds
-for a Service called \`pgvpd\` (\`PGVPD_SERVICE_HOST\`, \`PGVPD_PORT=tcp://…\`) is ignored.
-
-## Values
-
-- Times: a whole number and \`ms\`, \`s\`, \`m\` or \`h\`; without a unit it is seconds.
-- Booleans: \`true\`, \`yes\`, \`on\`, \`1\` and \`false\`, \`no\`, \`off\`, \`0\`, in any case. As a flag,
-  \`--upstream-tls\` alone means true.
-- Lists: separated by commas; blanks around the items do not count.
-- Paths: absolute, or relative to the working directory.
-
-## Secrets
-
-Every secret has a twin whose name ends in \`_file\` (\`pool_password_file\`, \`PGVPD_POOL_PASSWORD_FILE\`,
-\`--pool-password-file\`): the content of that file, less one line end, is the secret. A secret and its
-twin in one layer are an error; of two layers the higher one counts, whichever of the two it has. A
-secret is not empty and has no control characters. It never appears in a message or in
-\`pgvpd config show\`. As a flag it is accepted with a warning, because the process list shows it.
-
-## Reloading
-
-SIGHUP reads the file again. What is marked *reload* below changes for new connections; of the rest
-pgvpd says that it needs a restart. A file with a mistake changes nothing.
-`;
-
-/** `docs/configuration.md`. */
-export function renderDocs(): string {
-  return DOCS_HEAD + GROUPS.map(groupDocs).join("");
+/** `docs/configuration.md`, of which the prose is in `docs/configuration.intro.md`. */
+export function renderDocs(intro: string): string {
+  return intro + GROUPS.map(groupDocs).join("");
 }
 
 function groupDocs(group: string): string {

@@ -333,9 +333,15 @@ Deno.test("differences() lists what changed and whether a reload is enough", () 
   const after =
     resolve({ file: "log_level = debug\nport = 7000\nhandshake_timeout = 30" }).settings;
   assert.deepEqual(differences(before, after), [
-    { key: "port", before: "6432", after: "7000", reloadable: false },
-    { key: "set_role", before: "a", after: "(not set)", reloadable: true },
-    { key: "log_level", before: "info", after: "debug", reloadable: true },
+    { key: "port", property: "port", before: "6432", after: "7000", reloadable: false },
+    {
+      key: "set_role",
+      property: "setRole",
+      before: "a",
+      after: "(not set)",
+      reloadable: true,
+    },
+    { key: "log_level", property: "logLevel", before: "info", after: "debug", reloadable: true },
   ]);
   assert.deepEqual(differences(before, before), []);
 });

@@ -191,6 +191,7 @@ Deno.test("no rendering shows a secret", () => {
   assert.equal(changes.length, SECRET_KEYS.length + 1);
   assert.deepEqual(changes.at(-1), {
     key: "pool_password",
+    property: "poolPassword",
     before: "(set)",
     after: "(set)",
     reloadable: true,

@@ -7,9 +7,9 @@ import type { Transport } from "../../src/net/transport.ts";
 const PATIENT = new AbortController().signal;
 
 async function connect(): Promise<[dialled: Transport, accepted: Transport, Listener]> {
-  const listener = listenTcp("127.0.0.1", 0);
+  const listener = listenTcp("127.0.0.1", 0, { keepAlive: true });
   const [dialled, accepted] = await Promise.all([
-    dialTcp("127.0.0.1", listener.port, PATIENT),
+    dialTcp("127.0.0.1", listener.port, PATIENT, { keepAlive: true }),
     listener.accept(),
   ]);
   return [dialled, accepted, listener];
@@ -56,18 +56,24 @@ Deno.test("tcp tells who the peer is", async () => {
 });
 
 Deno.test("tcp rejects a pending accept when the listener closes", async () => {
-  const listener = listenTcp("127.0.0.1", 0);
+  const listener = listenTcp("127.0.0.1", 0, { keepAlive: true });
   const accepting = assert.rejects(listener.accept());
   listener.close();
   await accepting;
 });
 
 Deno.test("tcp rejects with the signal's reason, and when nobody listens", async () => {
-  const listener = listenTcp("127.0.0.1", 0);
+  const listener = listenTcp("127.0.0.1", 0, { keepAlive: true });
   listener.close();
   const reason = new Error("enough");
-  await assert.rejects(dialTcp("127.0.0.1", listener.port, AbortSignal.abort(reason)), /enough/);
-  await assert.rejects(dialTcp("127.0.0.1", listener.port, PATIENT), /refused/i);
+  await assert.rejects(
+    dialTcp("127.0.0.1", listener.port, AbortSignal.abort(reason), { keepAlive: true }),
+    /enough/,
+  );
+  await assert.rejects(
+    dialTcp("127.0.0.1", listener.port, PATIENT, { keepAlive: true }),
+    /refused/i,
+  );
 });
 
 Deno.test("endpoint puts brackets around an IPv6 address", () => {

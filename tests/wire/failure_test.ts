@@ -1,4 +1,4 @@
-// Promise: whatever fails, the client is told why in PostgreSQL's own words, nothing is left behind,
+// Promise: whatever fails, the client is told why, nothing is left behind,
 // and the next connection works (W14, W27).
 
 import assert from "node:assert/strict";

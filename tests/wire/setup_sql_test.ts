@@ -1,4 +1,4 @@
-// sql/setup.sql against a real PostgreSQL: what it isolates, what it refuses, what it leaves behind.
+// sql/setup.sql against a real PostgreSQL: what it isolates, refuses and leaves behind.
 //
 // PGVPD_TEST_PG_MAJORS=13,14,15,16,17,18 runs it on those majors; the default is 18.
 
