@@ -1,7 +1,8 @@
 // The messages of a backend that pgvpd reads or builds.
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 
-import { AuthenticationRequest, BackendMessage, TransactionStatus } from "./codes.ts";
+import { AuthenticationRequest, BackendMessage, SqlState, TransactionStatus } from "./codes.ts";
+import { PgError } from "./error.ts";
 import { MessageReader } from "./reader.ts";
 import { MessageWriter } from "./writer.ts";
 
@@ -27,6 +28,17 @@ export function parseErrorResponse(bytes: Uint8Array, start: number, end: number
   };
 }
 
+/** The ErrorResponse with body `bytes[start, end)`, and a hint at its end. */
+export function withHint(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  hint: string,
+): Uint8Array<ArrayBuffer> {
+  return new MessageWriter().begin(BackendMessage.ErrorResponse).raw(bytes.subarray(start, end - 1))
+    .byte("H".charCodeAt(0)).cstring(hint).byte(0).end().take();
+}
+
 /** ReadyForQuery with the transaction status idle. */
 export const READY_FOR_QUERY_IDLE: Uint8Array = new MessageWriter()
   .begin(BackendMessage.ReadyForQuery).byte(TransactionStatus.Idle).end().take();
@@ -50,6 +62,13 @@ export function withoutChannelBinding(
   reader.expectEnd();
   const kept = mechanisms.filter((name) => !name.endsWith(PLUS_SUFFIX));
   if (kept.length === mechanisms.length) return null;
+  if (kept.length === 0) {
+    throw new PgError(
+      SqlState.InvalidAuthorizationSpecification,
+      "the upstream server offers no authentication method that can be relayed",
+      { detail: `It offers ${mechanisms.join(", ")}, which bind to the client's own TLS channel.` },
+    );
+  }
   const writer = new MessageWriter().begin(BackendMessage.Authentication)
     .int32(AuthenticationRequest.SASL);
   for (const name of kept) writer.cstring(name);

@@ -44,6 +44,7 @@ export const BackendMessage = {
 /** The Int32 that says what an Authentication message asks for. */
 export const AuthenticationRequest = {
   Ok: 0,
+  MD5Password: 5,
   SASL: 10,
   SASLFinal: 12,
 } as const;

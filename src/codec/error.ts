@@ -41,16 +41,24 @@ export class PgError extends Error {
    */
   encode(): Uint8Array<ArrayBuffer> {
     const { severity = "FATAL", detail, hint } = this.fields;
-    const writer = new MessageWriter().begin(BackendMessage.ErrorResponse);
-    const field = (code: string, text: string | undefined) => {
-      if (text !== undefined) writer.byte(code.charCodeAt(0)).cstring(text.replaceAll("\0", ""));
-    };
-    field("S", severity);
-    field("V", severity);
-    field("C", this.sqlState);
-    field("M", this.message);
-    field("D", detail);
-    field("H", hint);
-    return writer.byte(0).end().take();
+    const fields = { S: severity, V: severity, C: this.sqlState, M: this.message };
+    return encodeFields(BackendMessage.ErrorResponse, { ...fields, D: detail, H: hint });
   }
+}
+
+/** A NoticeResponse of severity NOTICE; it may stand between any two messages. */
+export function encodeNotice(message: string): Uint8Array<ArrayBuffer> {
+  const fields = { S: "NOTICE", V: "NOTICE", C: "00000", M: message };
+  return encodeFields(BackendMessage.NoticeResponse, fields);
+}
+
+function encodeFields(
+  type: number,
+  fields: Record<string, string | undefined>,
+): Uint8Array<ArrayBuffer> {
+  const writer = new MessageWriter().begin(type);
+  for (const [code, text] of Object.entries(fields)) {
+    if (text !== undefined) writer.byte(code.charCodeAt(0)).cstring(text.replaceAll("\0", ""));
+  }
+  return writer.byte(0).end().take();
 }

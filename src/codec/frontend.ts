@@ -77,10 +77,14 @@ export function encodeStartupMessage(message: StartupMessage): Uint8Array<ArrayB
   return packet;
 }
 
-/** The packet of a CancelRequest, for a key as long as the server made it. */
-export function encodeCancelRequest(processId: number, key: Uint8Array): Uint8Array<ArrayBuffer> {
-  return new MessageWriter().beginPacket().int32(RequestCode.CancelRequest).int32(processId)
-    .raw(key).end().take();
+/** The packet of a CancelRequest that repeats the body of a BackendKeyData, however long its key. */
+export function cancelRequestFor(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): Uint8Array<ArrayBuffer> {
+  return new MessageWriter().beginPacket().int32(RequestCode.CancelRequest)
+    .raw(bytes.subarray(start, end)).end().take();
 }
 
 /**

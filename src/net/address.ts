@@ -64,10 +64,7 @@ export async function listen(
     address: path,
     port,
     accept: async () => overUnix(await socket.accept(), path),
-    close: () => {
-      socket.close();
-      Deno.remove(path).catch(() => {}); // somebody has removed it already
-    },
+    close: () => socket.close(), // which removes the file too
   };
 }
 

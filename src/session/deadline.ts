@@ -30,6 +30,11 @@ export class Deadline implements Disposable {
     return Promise.race([this.#expired, ...promises]);
   }
 
+  /** Ends waiting now, for a reason of the caller's. */
+  end(reason: PgError): void {
+    this.#controller.abort(reason);
+  }
+
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
   }

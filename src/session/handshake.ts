@@ -47,6 +47,8 @@ export interface SessionFacts {
 /** A connection whose client may speak. */
 export interface Established {
   readonly upstream: Inbox;
+  /** The packet that cancels what the server is doing; null when it gave no key. */
+  readonly cancelRequest: Uint8Array | null;
 }
 
 /** What a start-up message amounts to. */
@@ -175,8 +177,9 @@ async function attempt(
         });
       }),
     );
-    await new LoginRelay(client, upstream, context, deadline).run();
-    return { upstream };
+    const login = new LoginRelay(client, upstream, context, deadline);
+    await login.run();
+    return { upstream, cancelRequest: login.cancelRequest };
   } catch (error) {
     transport.close();
     throw error;

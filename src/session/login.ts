@@ -6,6 +6,7 @@ import {
   type ErrorFields,
   parseErrorResponse,
   READY_FOR_QUERY_IDLE,
+  withHint,
   withoutChannelBinding,
 } from "../codec/backend.ts";
 import {
@@ -18,6 +19,7 @@ import {
   SqlState,
 } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
+import { cancelRequestFor } from "../codec/frontend.ts";
 import { readInt32 } from "../codec/reader.ts";
 import { ContextConfirmation, type SessionContext } from "../context/context.ts";
 import type { Inbox } from "../net/buffers.ts";
@@ -48,6 +50,10 @@ const UNREAD: ReadonlySet<number> = new Set<number>([
   BackendMessage.NoticeResponse,
 ]);
 
+/** The client hashes the name that it knows, `app_user.acme`; the server knows another. */
+const MD5_HINT = "An MD5 password is hashed together with the user name and cannot match behind " +
+  "pgvpd. Store it anew: SET password_encryption = 'scram-sha-256'; ALTER ROLE … PASSWORD …";
+
 /** The server refused before it asked anything of the client: another try is possible. */
 export class RefusedAtOnce extends Error {
   override readonly name = "RefusedAtOnce";
@@ -68,6 +74,9 @@ export class LoginRelay {
   #outgoing: Uint8Array[] = [];
   #heard = false;
   #confirmation: ContextConfirmation | null = null;
+  #askedForMd5 = false;
+  /** The packet that cancels what the server does for this client; null when it gave no key. */
+  cancelRequest: Uint8Array | null = null;
 
   /**
    * @param context what to establish; null for a connection that is passed through as it is.
@@ -187,6 +196,9 @@ export class LoginRelay {
       return await this.#onGreeted(size);
     }
     if (!GREETING.has(type)) throw malformed();
+    if (type === BackendMessage.BackendKeyData) {
+      this.cancelRequest = cancelRequestFor(this.upstream.bytes, start, end);
+    }
     this.#forward(size);
   }
 
@@ -203,6 +215,7 @@ export class LoginRelay {
       this.#outgoing.push(narrowed);
       this.#heard = true;
     }
+    this.#askedForMd5 ||= request === AuthenticationRequest.MD5Password;
     if (request === AuthenticationRequest.Ok) this.#phase = "greeting";
     else if (request !== AuthenticationRequest.SASLFinal) this.#asked = true;
   }
@@ -213,7 +226,12 @@ export class LoginRelay {
       const message = this.upstream.bytes.slice(this.upstream.start, this.upstream.start + size);
       throw new RefusedAtOnce(fields, message);
     }
-    this.#forward(size);
+    if (this.#askedForMd5 && this.context !== null) {
+      this.#outgoing.push(withHint(this.upstream.bytes, start, end, MD5_HINT));
+      this.upstream.take(size);
+    } else {
+      this.#forward(size);
+    }
     await this.#flush();
     throw new UpstreamRefused(fields);
   }

@@ -2,13 +2,16 @@
 // Hot: runs per read. No objects, no closures, no copies; one promise per read and per write.
 
 import { BackendMessage, FrontendMessage, SqlState, TransactionStatus } from "../codec/codes.ts";
-import { PgError } from "../codec/error.ts";
+import { encodeNotice, PgError } from "../codec/error.ts";
 import { ANSWERS, Framer, REQUESTS_ANSWERED } from "../codec/framer.ts";
 import { Flow, type Inbox } from "../net/buffers.ts";
 import type { Transport } from "../net/transport.ts";
 
 /** How long a client may take to read its last message. */
 const LINGER_MS_MAX = 1_000;
+/** Between notices to a client that has ended its sending side: doubled each time. */
+const PROBE_PAUSE_MS_MIN = 100;
+const PROBE_PAUSE_MS_MAX = 60_000;
 
 /** Who ended a relayed session. */
 export type RelayEnding = "client" | "upstream" | "pgvpd";
@@ -18,6 +21,8 @@ const UPSTREAM_LOST = new PgError(
   "the connection to the upstream server was lost",
   { hint: "Reconnect. A statement that was running may or may not have taken effect." },
 ).encode();
+
+const STILL_RUNNING = encodeNotice("the client has ended its side; its statement goes on");
 
 /**
  * Moves bytes both ways until either side ends, then closes both.
@@ -37,6 +42,7 @@ export class Relay {
   readonly #answers = new Framer(ANSWERS);
   readonly #over = Promise.withResolvers<void>();
   #upstreamEnded = false;
+  #writingToClient = false;
   #ending: RelayEnding | null = null;
   /** To be said when the session is idle. */
   #farewell: Uint8Array | null = null;
@@ -50,10 +56,14 @@ export class Relay {
     this.#upstreamFlow = new Flow(upstream);
   }
 
+  /** The client has died while the server was still working for it. */
+  abandoned = false;
+
   /** Resolves, never rejects, when both directions are over and both sides are closed. */
   async run(): Promise<RelayEnding> {
-    const fromClient = this.#pumpFromClient();
-    await this.#pumpFromUpstream();
+    const fromUpstream = this.#pumpFromUpstream();
+    const fromClient = this.#pumpFromClient(fromUpstream);
+    await fromUpstream;
     if (this.#ending !== "client") await this.#tellClient(fromClient);
     this.#client.close();
     this.#upstream.close();
@@ -91,20 +101,18 @@ export class Relay {
     return this.#requests.atBoundary && this.#requests.type === FrontendMessage.Terminate;
   }
 
-  async #pumpFromClient(): Promise<void> {
+  async #pumpFromClient(fromUpstream: Promise<void>): Promise<void> {
     for (;;) {
       let bytes: Uint8Array | null;
       try {
         bytes = await this.#clientFlow.next();
       } catch {
-        this.#ending ??= "client";
-        this.#upstream.close();
-        return;
+        return this.#abandon();
       }
       if (bytes === null) {
         if (!this.#upstreamEnded) this.#ending ??= "client";
         await this.#upstream.closeWrite();
-        return;
+        return await this.#watchSilentClient(fromUpstream);
       }
       this.bytesFromClient += bytes.length;
       this.#requests.walk(bytes, 0, bytes.length);
@@ -128,16 +136,47 @@ export class Relay {
       if (bytes === null) break;
       this.bytesFromUpstream += bytes.length;
       this.#answers.walk(bytes, 0, bytes.length);
+      this.#writingToClient = true;
       try {
         await this.#client.write(bytes);
       } catch {
-        this.#ending ??= "client";
+        this.#abandon();
         break;
       }
+      this.#writingToClient = false;
       if (this.#farewell !== null && this.idle) this.#sayFarewell(this.#farewell);
     }
     this.#ending ??= "upstream";
     this.#upstreamEnded = true;
+  }
+
+  /** The client is dead: the server's side ends, and what it was doing is to be cancelled. */
+  #abandon(): void {
+    if (this.#ending === null && !this.idle) this.abandoned = true;
+    this.#ending ??= "client";
+    this.#upstream.close();
+  }
+
+  /**
+   * The client has ended its sending side. It may want to read on, or it has died; only a write
+   * tells, and while the server computes there is nothing to write. So it is sent a notice now and
+   * then: a dead peer answers the first with a reset, and the next one fails.
+   */
+  async #watchSilentClient(fromUpstream: Promise<void>): Promise<void> {
+    let pauseMs = PROBE_PAUSE_MS_MIN;
+    for (;;) {
+      await elapsed(pauseMs, fromUpstream);
+      pauseMs = Math.min(pauseMs * 2, PROBE_PAUSE_MS_MAX);
+      if (this.#upstreamEnded || this.idle || this.#terminated) return;
+      if (this.#answers.atBoundary && !this.#writingToClient) {
+        try {
+          await this.#client.write(STILL_RUNNING);
+        } catch {
+          this.#ending = null; // it was no orderly end after all
+          return this.#abandon();
+        }
+      }
+    }
   }
 
   #sayFarewell(farewell: Uint8Array): void {
@@ -159,11 +198,16 @@ export class Relay {
 }
 
 /** Waits for a client that reads its last message, but not for ever. */
-async function lingering(over: Promise<void>): Promise<void> {
+function lingering(over: Promise<void>): Promise<void> {
+  return elapsed(LINGER_MS_MAX, over);
+}
+
+/** Waits for a time, or until something else has happened. */
+async function elapsed(milliseconds: number, sooner: Promise<void>): Promise<void> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   await Promise.race([
-    over,
-    new Promise((resolve) => timer = setTimeout(resolve, LINGER_MS_MAX)),
+    sooner,
+    new Promise((resolve) => timer = setTimeout(resolve, milliseconds)),
   ]);
   clearTimeout(timer);
 }

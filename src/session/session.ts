@@ -5,9 +5,11 @@ import { PgError } from "../codec/error.ts";
 import type { Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import type { Transport } from "../net/transport.ts";
+import { forwardCancel } from "./cancel.ts";
 import { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
 import {
+  type Established,
   handshake,
   HANDSHAKE_MESSAGE_SIZE_MAX,
   type HandshakeOptions,
@@ -23,6 +25,8 @@ export interface SessionOptions extends HandshakeOptions {
 
 /** A client that will be refused is given this long to say what it wants. */
 const REFUSED_HANDSHAKE_MS_MAX = 5_000;
+/** For cancelling what a dead client has left running. */
+const ABANDONED_CANCEL_MS_MAX = 5_000;
 /** How long a client may take to read why it was refused. */
 const FAREWELL_MS_MAX = 1_000;
 
@@ -33,6 +37,7 @@ export class Session {
   readonly #log: Logger;
   readonly #startedAt = performance.now();
   #facts: SessionFacts | null = null;
+  #deadline: Deadline | null = null;
   #relay: Relay | null = null;
   #farewell: PgError | null = null;
 
@@ -51,8 +56,8 @@ export class Session {
   async run(): Promise<void> {
     this.#log.debug("client accepted", { peer: this.#client.transport.peer });
     try {
-      const upstream = await this.#shakeHands();
-      if (upstream !== null) await this.#serve(upstream);
+      const established = await this.#shakeHands();
+      if (established !== null) await this.#serve(established);
     } catch (error) {
       await this.#onFailure(error);
     } finally {
@@ -64,22 +69,23 @@ export class Session {
   drain(reason: PgError): void {
     this.#farewell = reason;
     if (this.#relay !== null) this.#relay.drain(reason.encode());
-    else this.#client.transport.close();
+    else this.#deadline?.end(reason);
   }
 
   /** Tells the client why, where its stream allows it, and ends the session now. */
   async close(reason: PgError): Promise<void> {
     this.#farewell = reason;
     if (this.#relay !== null) await this.#relay.close(reason.encode());
-    else this.#client.transport.close();
+    else this.#deadline?.end(reason);
   }
 
-  async #shakeHands(): Promise<Inbox | null> {
+  async #shakeHands(): Promise<Established | null> {
     const { handshakeMsMax, refusal } = this.#options;
     using deadline = new Deadline(
       refusal === null ? handshakeMsMax : Math.min(handshakeMsMax, REFUSED_HANDSHAKE_MS_MAX),
       "waiting for the client's startup packet",
     );
+    this.#deadline = deadline;
     const established = await handshake(
       this.#client,
       this.#options,
@@ -91,10 +97,10 @@ export class Session {
       this.#log.info("cancel request passed on", { peer: this.#client.transport.peer });
       return null;
     }
-    return established.upstream;
+    return established;
   }
 
-  async #serve(upstream: Inbox): Promise<void> {
+  async #serve({ upstream, cancelRequest }: Established): Promise<void> {
     this.#log.info("client connected", this.#record());
     const relay = new Relay(this.#client, upstream);
     this.#relay = relay;
@@ -107,10 +113,27 @@ export class Session {
       bytes_in: relay.bytesFromClient,
       bytes_out: relay.bytesFromUpstream,
     });
+    if (relay.abandoned && cancelRequest !== null) await this.#cancel(cancelRequest);
+  }
+
+  /** The client died while the server worked for it: nobody waits for the result any more. */
+  async #cancel(request: Uint8Array): Promise<void> {
+    using deadline = new Deadline(ABANDONED_CANCEL_MS_MAX, "cancelling an abandoned query");
+    try {
+      await forwardCancel(request, this.#options.dial, deadline);
+      this.#log.info("abandoned query cancelled");
+    } catch (error) {
+      this.#log.warn("abandoned query could not be cancelled", {
+        error: error instanceof Error ? error.message : String(error),
+      });
+    }
   }
 
   async #onFailure(error: unknown): Promise<void> {
-    if (this.#farewell !== null) return this.#log.info("client let go", this.#record());
+    if (error === this.#farewell) {
+      this.#log.info("client let go", this.#record());
+      return await this.#sayGoodbye(this.#farewell!.encode());
+    }
     if (error instanceof ClientGone) {
       return this.#log.debug("client left during the handshake", this.#record());
     }

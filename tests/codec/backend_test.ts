@@ -4,6 +4,7 @@ import { strict as assert } from "node:assert";
 import {
   parseErrorResponse,
   READY_FOR_QUERY_IDLE,
+  withHint,
   withoutChannelBinding,
 } from "../../src/codec/backend.ts";
 import { PgError } from "../../src/codec/error.ts";
@@ -70,7 +71,28 @@ Deno.test("withoutChannelBinding takes the PLUS mechanisms out and keeps the ord
     narrowed(sasl("A", "SCRAM-SHA-512-PLUS", "OAUTHBEARER", "SCRAM-SHA-256-PLUS")),
     sasl("A", "OAUTHBEARER"),
   );
-  assert.deepEqual(narrowed(sasl("SCRAM-SHA-256-PLUS")), sasl());
+});
+
+Deno.test("withoutChannelBinding refuses an offer of nothing else, and says why", () => {
+  assert.throws(
+    () => narrowed(sasl("SCRAM-SHA-256-PLUS")),
+    (error) => error instanceof PgError && error.sqlState === "28000",
+  );
+});
+
+Deno.test("withHint() puts a hint behind the fields of an error", () => {
+  const error = message(
+    "E",
+    cstring("SFATAL"),
+    cstring("C28P01"),
+    cstring("Mno"),
+    Uint8Array.of(0),
+  );
+  const hinted = message(
+    "E",
+    ...[cstring("SFATAL"), cstring("C28P01"), cstring("Mno"), cstring("Hso"), Uint8Array.of(0)],
+  );
+  assert.deepEqual(withHint(error, 5, error.length, "so"), hinted);
 });
 
 Deno.test("withoutChannelBinding leaves a list alone that offers none", () => {

@@ -3,8 +3,8 @@
 import { strict as assert } from "node:assert";
 import { PgError } from "../../src/codec/error.ts";
 import {
+  cancelRequestFor,
   encodeBinaryQuery,
-  encodeCancelRequest,
   encodeStartupMessage,
   parseStartupMessage,
 } from "../../src/codec/frontend.ts";
@@ -81,12 +81,13 @@ Deno.test("encodeStartupMessage refuses what the server would, to the byte", () 
   );
 });
 
-Deno.test("encodeCancelRequest takes a key of any length", () => {
+Deno.test("cancelRequestFor() repeats a key of any length", () => {
   for (const size of [1, 4, 32, 256]) {
-    const key = new Uint8Array(size).fill(7);
-    assert.deepEqual(encodeCancelRequest(-5, key), cancelRequest(-5, key));
+    const key = Uint8Array.from({ length: size }, (_, index) => index);
+    const keyData = Uint8Array.of(...int32(-5), ...key);
+    const padded = Uint8Array.of(9, ...keyData, 9);
+    assert.deepEqual(cancelRequestFor(padded, 1, 1 + keyData.length), cancelRequest(-5, key));
   }
-  assert.deepEqual(encodeCancelRequest(1, int32(2)).length, 16);
 });
 
 Deno.test("encodeBinaryQuery binds every value as bytea and closes its statement", () => {

@@ -42,6 +42,7 @@ Deno.test("listen() and dial() meet in a directory, with the permissions asked f
   assert.equal((await Deno.stat(path)).mode! & 0o777, 0o770);
   assert.equal(await roundTrip(listener, directory, 6432), "hello");
   await assert.rejects(listen(directory, 6432, OPTIONS), Deno.errors.AddrInUse);
+  (await listener.accept()).close(); // it has tried whether anybody listens
   assert.equal(await roundTrip(listener, directory, 6432), "hello", "the socket is still there");
   listener.close();
   await Deno.remove(directory, { recursive: true });
@@ -50,8 +51,10 @@ Deno.test("listen() and dial() meet in a directory, with the permissions asked f
 Deno.test("listen() takes the place of a socket that nobody listens on", async () => {
   const directory = await Deno.makeTempDir();
   const path = `${directory}/.s.PGSQL.6432`;
-  Deno.listen({ transport: "unix", path }).close();
-  await Deno.stat(path); // what a killed process leaves behind
+  const killed = Deno.listen({ transport: "unix", path: `${path}.old` });
+  await Deno.rename(`${path}.old`, path); // so that closing does not remove it, as a kill would not
+  killed.close();
+  await Deno.stat(path);
   const listener = await listen(directory, 6432, OPTIONS);
   assert.equal(await roundTrip(listener, directory, 6432), "hello");
   listener.close();

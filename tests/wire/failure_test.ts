@@ -16,14 +16,6 @@ const COUNT = "SELECT count(*)::int FROM tenants";
 const SLEEP = "SELECT pg_sleep(60)";
 const AT_ONCE_MS = 2_000;
 
-/**
- * A client that dies while its query computes looks like one that has ended its stream and waits:
- * the relay half-closes, and keeps the place and the backend until the query is over. Set this to
- * false to see it; remove it when the relay can tell the two apart.
- */
-const KNOWN_BUG = true;
-if (KNOWN_BUG) console.warn("SKIPPED: two tests of clients that die in mid-query (known bug)");
-
 async function asleep(front: Front): Promise<[client: RawClient, processId: number]> {
   const client = await RawClient.connect(front.port);
   await client.login(TRUSTY);
@@ -153,7 +145,7 @@ Deno.test("a client that closes its socket while a result flows frees both sides
 
 Deno.test({
   name: "a client process killed in mid-query frees its place at once",
-  ignore: KNOWN_BUG || psqlMissing(),
+  ignore: psqlMissing(),
   async fn() {
     await using front = await bench.front();
     const child = psqlCommand(front.app("tenant_a"), ["-c", SLEEP]).spawn();
@@ -168,7 +160,6 @@ Deno.test({
 
 Deno.test({
   name: "a client that closes its socket in mid-query frees its place at once",
-  ignore: KNOWN_BUG,
   async fn() {
     await using front = await bench.front();
     const [client, processId] = await asleep(front);
