@@ -49,6 +49,7 @@ const routes: Route[] = [
   await startPgBouncer(),
   await startPgvpd(),
 ];
+for (const route of routes) await measure(route, "simple", 8); // compilers warm up, caches fill
 const samples: Sample[] = [];
 console.log(
   `\n${Deno.build.target}, ${navigator.hardwareConcurrency} cores, ${settings.seconds} s a sample\n`,

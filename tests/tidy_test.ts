@@ -25,7 +25,6 @@ const WITHOUT_TEST: Record<string, string> = {
   "src/config/merge.ts": "tests/config, through config.ts",
   "src/config/problems.ts": "tests/config, through config.ts",
   "src/config/table.ts": "tests/config, through config.ts",
-  "src/net/transport.ts": "types alone",
   "src/server.ts": "tests/wire",
 };
 /** Commands are run as a whole, by tests/wire. */

@@ -92,44 +92,27 @@ export class Inbox {
 }
 
 /**
- * Everything that one peer sends, read after read: first what the handshake left in its inbox, then
- * from the transport, into a small buffer while little comes and a large one while reads fill it.
+ * The buffers for everything that one peer sends: first what the handshake left in its inbox, then
+ * a small buffer while little comes and a large one while reads fill it.
+ *
+ * Use: `rest()` while it `hasRest`; then again and again read into `buffer()` and say `filled()`.
  */
 export class Flow {
-  #inbox: Inbox | null;
-  readonly #transport: Transport;
+  readonly #inbox: Inbox;
   #small: Uint8Array | null = null;
   #large: Uint8Array | null = null;
-  #filled = false;
+  #isFull = false;
 
   constructor(inbox: Inbox) {
     this.#inbox = inbox;
-    this.#transport = inbox.transport;
   }
 
   /**
-   * The next bytes, or null at the end of the stream. The returned bytes are a window, valid until
-   * the next call. Rejects when the connection is broken or closed.
+   * What the handshake has received and nobody has taken, a read that it left under way included;
+   * null when that is all. The returned bytes are valid until the next call.
    */
-  async next(): Promise<Uint8Array | null> {
-    if (this.#inbox !== null) {
-      const rest = await this.#fromInbox(this.#inbox);
-      if (rest !== null) return rest;
-      if (this.#inbox.ended) return null;
-      this.#inbox = null;
-    }
-    const buffer = this.#buffer();
-    const count = await this.#transport.read(buffer);
-    if (count === null) {
-      this.#filled = false;
-      this.#shrink();
-      return null;
-    }
-    this.#filled = count === buffer.length;
-    return this.#filled ? buffer : buffer.subarray(0, count);
-  }
-
-  async #fromInbox(inbox: Inbox): Promise<Uint8Array | null> {
+  async rest(): Promise<Uint8Array | null> {
+    const inbox = this.#inbox;
     if (inbox.length === 0 && inbox.reading) await inbox.fill();
     if (inbox.length === 0) return null;
     const rest = inbox.bytes.subarray(inbox.start, inbox.end);
@@ -137,13 +120,31 @@ export class Flow {
     return rest;
   }
 
-  #buffer(): Uint8Array {
-    if (!this.#filled) this.#shrink();
+  /** There may be something that `rest()` gives. */
+  get hasRest(): boolean {
+    return this.#inbox.length > 0 || this.#inbox.reading;
+  }
+
+  /** The peer has ended its stream behind what `rest()` gave. */
+  get ended(): boolean {
+    return this.#inbox.ended;
+  }
+
+  /** Where to read into; what the one before held is no longer needed. */
+  buffer(): Uint8Array {
+    if (!this.#isFull) this.release();
     else this.#large ??= spareBuffers.pop() ?? new Uint8Array(FLOWING_BUFFER_SIZE);
     return this.#large ?? (this.#small ??= new Uint8Array(WAITING_BUFFER_SIZE));
   }
 
-  #shrink(): void {
+  /** Of `buffer`, `count` bytes have been read into: the window with them. */
+  filled(buffer: Uint8Array, count: number): Uint8Array {
+    this.#isFull = count === buffer.length;
+    return this.#isFull ? buffer : buffer.subarray(0, count);
+  }
+
+  /** Gives the large buffer back, when no read is under way into it. */
+  release(): void {
     if (this.#large === null) return;
     if (spareBuffers.length < SPARE_BUFFERS_MAX) spareBuffers.push(this.#large);
     this.#large = null;

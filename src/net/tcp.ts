@@ -15,9 +15,8 @@ class SocketTransport implements Transport {
     return this.#socket.read(into);
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
-    let sent = await this.#socket.write(bytes);
-    while (sent < bytes.length) sent += await this.#socket.write(bytes.subarray(sent));
+  write(bytes: Uint8Array): Promise<number> {
+    return this.#socket.write(bytes);
   }
 
   async closeWrite(): Promise<void> {

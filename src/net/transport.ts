@@ -6,10 +6,19 @@ export interface Transport {
   readonly peer: string;
   /** Fills `into` from its start. Resolves to the byte count, or null at the end of the stream. */
   read(into: Uint8Array): Promise<number | null>;
-  /** Resolves once every byte has been handed to the layer below. One write at a time. */
-  write(bytes: Uint8Array): Promise<void>;
+  /**
+   * Resolves to how many bytes, from the front, the layer below has taken: at least one, and mostly
+   * all of them. Hot loops try again with the rest themselves; everybody else calls `writeAll`.
+   */
+  write(bytes: Uint8Array): Promise<number>;
   /** Says that no more bytes will be written; reading goes on. */
   closeWrite(): Promise<void>;
   /** Ends both directions at once; a pending read or write is rejected. May be called again. */
   close(): void;
+}
+
+/** Resolves once every byte has been handed to the layer below. One write at a time. */
+export async function writeAll(to: Transport, bytes: Uint8Array): Promise<void> {
+  let sent = await to.write(bytes);
+  while (sent < bytes.length) sent += await to.write(bytes.subarray(sent));
 }

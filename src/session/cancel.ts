@@ -1,7 +1,7 @@
 // CancelRequest: passed on to the server on a connection of its own.
 // https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-CANCELING-REQUESTS
 
-import type { Transport } from "../net/transport.ts";
+import { type Transport, writeAll } from "../net/transport.ts";
 import type { Deadline } from "./deadline.ts";
 
 /**
@@ -18,7 +18,7 @@ export async function forwardCancel(
   deadline.phase = "passing on a cancel request";
   const upstream = await dial(deadline.signal);
   try {
-    await deadline.race(upstream.write(packet));
+    await deadline.race(writeAll(upstream, packet));
     const ignored = new Uint8Array(16);
     while (await deadline.race(upstream.read(ignored)) !== null);
   } finally {

@@ -12,7 +12,7 @@ import {
 import { decodeUsername, parseUsername, type UsernameRules } from "../context/username.ts";
 import type { Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
-import type { Transport } from "../net/transport.ts";
+import { type Transport, writeAll } from "../net/transport.ts";
 import { StartupExchange } from "../protocol/startup.ts";
 import { forwardCancel } from "./cancel.ts";
 import type { Deadline } from "./deadline.ts";
@@ -121,7 +121,7 @@ async function receiveStartup(client: Inbox, deadline: Deadline): Promise<FirstP
     client.take(step.size);
     if (step.kind !== "encryption asked") return step;
     const denied = Uint8Array.of(ENCRYPTION_DENIED);
-    await deadline.race(client.transport.write(denied).catch(lost));
+    await deadline.race(writeAll(client.transport, denied).catch(lost));
   }
 }
 
@@ -171,7 +171,7 @@ async function attempt(
   try {
     const upstream = new Inbox(transport, HANDSHAKE_MESSAGE_SIZE_MAX);
     await deadline.race(
-      transport.write(packet).catch((cause) => {
+      writeAll(transport, packet).catch((cause) => {
         throw new PgError(SqlState.ConnectionFailure, "the upstream server went away", {}, {
           cause,
         });
@@ -238,7 +238,7 @@ function isAboutParameters(refusal: RefusedAtOnce): boolean {
 }
 
 async function passOn(client: Inbox, refusal: RefusedAtOnce): Promise<never> {
-  await client.transport.write(refusal.response).catch((error) => {
+  await writeAll(client.transport, refusal.response).catch((error) => {
     throw new ClientGone(error);
   });
   throw new UpstreamRefused(refusal.fields);

@@ -23,6 +23,7 @@ import { cancelRequestFor } from "../codec/frontend.ts";
 import { readInt32 } from "../codec/reader.ts";
 import { ContextConfirmation, type SessionContext } from "../context/context.ts";
 import type { Inbox } from "../net/buffers.ts";
+import { writeAll } from "../net/transport.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
 
@@ -289,7 +290,7 @@ export class LoginRelay {
 
   #toUpstream(bytes: Uint8Array): Promise<void> {
     return this.deadline.race(
-      this.upstream.transport.write(bytes).catch((error) => {
+      writeAll(this.upstream.transport, bytes).catch((error) => {
         throw upstreamLost(error);
       }),
     );
@@ -314,7 +315,7 @@ export class LoginRelay {
     }
     this.#outgoing = [];
     await this.deadline.race(
-      this.client.transport.write(bytes).catch((error) => {
+      writeAll(this.client.transport, bytes).catch((error) => {
         throw new ClientGone(error);
       }),
     );

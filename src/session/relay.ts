@@ -5,7 +5,7 @@ import { BackendMessage, FrontendMessage, SqlState, TransactionStatus } from "..
 import { encodeNotice, PgError } from "../codec/error.ts";
 import { ANSWERS, Framer, REQUESTS_ANSWERED } from "../codec/framer.ts";
 import { Flow, type Inbox } from "../net/buffers.ts";
-import type { Transport } from "../net/transport.ts";
+import { type Transport, writeAll } from "../net/transport.ts";
 
 /** How long a client may take to read its last message. */
 const LINGER_MS_MAX = 1_000;
@@ -102,43 +102,60 @@ export class Relay {
   }
 
   async #pumpFromClient(fromUpstream: Promise<void>): Promise<void> {
+    const flow = this.#clientFlow;
     for (;;) {
-      let bytes: Uint8Array | null;
+      let bytes: Uint8Array | null = null;
       try {
-        bytes = await this.#clientFlow.next();
+        if (flow.hasRest) bytes = await flow.rest();
+        if (bytes === null && !flow.ended) {
+          const buffer = flow.buffer();
+          const count = await this.#client.read(buffer);
+          if (count !== null) bytes = flow.filled(buffer, count);
+        }
       } catch {
         return this.#abandon();
       }
-      if (bytes === null) {
-        if (!this.#upstreamEnded) this.#ending ??= "client";
-        await this.#upstream.closeWrite();
-        return await this.#watchSilentClient(fromUpstream);
-      }
+      if (bytes === null) break;
       this.bytesFromClient += bytes.length;
       this.#requests.walk(bytes, 0, bytes.length);
       if (this.#upstreamEnded) continue; // read away: a reset would lose the last message
       try {
-        await this.#upstream.write(bytes);
+        let sent = await this.#upstream.write(bytes);
+        while (sent < bytes.length) sent += await this.#upstream.write(bytes.subarray(sent));
       } catch {
         this.#upstreamEnded = true; // its last words may still be on their way to the other pump
       }
     }
+    flow.release();
+    if (!this.#upstreamEnded) this.#ending ??= "client";
+    await this.#upstream.closeWrite();
+    await this.#watchSilentClient(fromUpstream);
   }
 
   async #pumpFromUpstream(): Promise<void> {
+    const flow = this.#upstreamFlow;
     for (;;) {
-      let bytes: Uint8Array | null;
+      let bytes: Uint8Array | null = null;
       try {
-        bytes = await this.#upstreamFlow.next();
+        if (flow.hasRest) bytes = await flow.rest();
+        if (bytes === null && !flow.ended) {
+          const buffer = flow.buffer();
+          const count = await this.#upstream.read(buffer);
+          if (count !== null) bytes = flow.filled(buffer, count);
+        }
       } catch {
-        bytes = null;
+        break;
       }
-      if (bytes === null) break;
+      if (bytes === null) {
+        flow.release();
+        break;
+      }
       this.bytesFromUpstream += bytes.length;
       this.#answers.walk(bytes, 0, bytes.length);
       this.#writingToClient = true;
       try {
-        await this.#client.write(bytes);
+        let sent = await this.#client.write(bytes);
+        while (sent < bytes.length) sent += await this.#client.write(bytes.subarray(sent));
       } catch {
         this.#abandon();
         break;
@@ -170,7 +187,7 @@ export class Relay {
       if (this.#upstreamEnded || this.idle || this.#terminated) return;
       if (this.#answers.atBoundary && !this.#writingToClient) {
         try {
-          await this.#client.write(STILL_RUNNING);
+          await writeAll(this.#client, STILL_RUNNING);
         } catch {
           this.#ending = null; // it was no orderly end after all
           return this.#abandon();
@@ -189,7 +206,7 @@ export class Relay {
     const explained = this.#terminated ||
       (this.#ending === "upstream" && this.#answers.type === BackendMessage.ErrorResponse);
     const farewell = async () => {
-      if (!explained && this.#answers.atBoundary) await this.#client.write(this.#lastWord);
+      if (!explained && this.#answers.atBoundary) await writeAll(this.#client, this.#lastWord);
       await this.#client.closeWrite();
       await fromClient;
     };

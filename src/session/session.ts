@@ -4,7 +4,7 @@ import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import type { Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
-import type { Transport } from "../net/transport.ts";
+import { type Transport, writeAll } from "../net/transport.ts";
 import { forwardCancel } from "./cancel.ts";
 import { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
@@ -169,7 +169,7 @@ export class Session {
   async #sayGoodbye(message: Uint8Array | null): Promise<void> {
     const client = this.#client;
     const goodbye = async () => {
-      if (message !== null) await client.transport.write(message);
+      if (message !== null) await writeAll(client.transport, message);
       await client.transport.closeWrite();
       while (!client.ended) {
         client.take(client.length);

@@ -65,7 +65,7 @@ Deno.test("Inbox tells the end of the stream, and a break", async () => {
   await assert.rejects(new Inbox(broken, 1_000).fill(), /reset/);
 });
 
-Deno.test("Flow begins with the inbox, then a read under way, then the transport", async () => {
+Deno.test("Flow begins with the inbox and a read under way, then it hands out buffers", async () => {
   const [near, far] = memoryPair();
   const inbox = new Inbox(far, 1_000);
   await near.write(Uint8Array.of(1, 2, 3));
@@ -73,14 +73,15 @@ Deno.test("Flow begins with the inbox, then a read under way, then the transport
   inbox.take(1);
   const pending = inbox.fill();
   const flow = new Flow(inbox);
-  assert.deepEqual(await flow.next(), Uint8Array.of(2, 3));
+  assert.deepEqual(await flow.rest(), Uint8Array.of(2, 3));
   await near.write(Uint8Array.of(4));
-  assert.deepEqual(await flow.next(), Uint8Array.of(4));
+  assert.deepEqual(await flow.rest(), Uint8Array.of(4));
   await pending;
+  assert.equal(await flow.rest(), null);
+  assert(!flow.ended);
   await near.write(Uint8Array.of(5));
-  assert.deepEqual(await flow.next(), Uint8Array.of(5));
-  await near.closeWrite();
-  assert.equal(await flow.next(), null);
+  const buffer = flow.buffer();
+  assert.deepEqual(flow.filled(buffer, (await far.read(buffer))!), Uint8Array.of(5));
 });
 
 Deno.test("Flow ends where the inbox ended", async () => {
@@ -90,24 +91,25 @@ Deno.test("Flow ends where the inbox ended", async () => {
   await near.closeWrite();
   while (await inbox.fill() !== null);
   const flow = new Flow(inbox);
-  assert.deepEqual(await flow.next(), Uint8Array.of(1));
-  assert.equal(await flow.next(), null);
+  assert.deepEqual(await flow.rest(), Uint8Array.of(1));
+  assert.equal(await flow.rest(), null);
+  assert(flow.ended);
 });
 
-Deno.test("Flow reads into a small buffer, a large one while it is filled, then a small one", async () => {
-  const [near, far] = memoryPair();
+Deno.test("Flow hands out a small buffer, a large one while it is filled, then a small one", () => {
+  const [, far] = memoryPair();
   const flow = new Flow(new Inbox(far, 1_000));
   const sizes: number[] = [];
-  const next = async (size: number) => {
-    await near.write(new Uint8Array(size));
-    await flow.next();
-    sizes.push(far.readBufferSize);
+  const next = (size: number) => {
+    const buffer = flow.buffer();
+    sizes.push(buffer.length);
+    assert.equal(flow.filled(buffer, size).length, size);
   };
-  await next(10);
-  await next(WAITING_BUFFER_SIZE);
-  await next(FLOWING_BUFFER_SIZE);
-  await next(10);
-  await next(10);
+  next(10);
+  next(WAITING_BUFFER_SIZE);
+  next(FLOWING_BUFFER_SIZE);
+  next(10);
+  next(10);
   const [small, large] = [WAITING_BUFFER_SIZE, FLOWING_BUFFER_SIZE];
   assert.deepEqual(sizes, [small, small, large, large, small]);
 });

@@ -2,7 +2,7 @@
 
 import { strict as assert } from "node:assert";
 import { dialTcp, endpoint, type Listener, listenTcp } from "../../src/net/tcp.ts";
-import type { Transport } from "../../src/net/transport.ts";
+import { type Transport, writeAll } from "../../src/net/transport.ts";
 
 const PATIENT = new AbortController().signal;
 
@@ -19,7 +19,7 @@ Deno.test("tcp moves megabytes through partial writes, and honours a half-close"
   const [dialled, accepted, listener] = await connect();
   const sent = new Uint8Array(8 * 1024 * 1024).map((_, index) => index % 251);
   const received = new Uint8Array(sent.length);
-  const sending = dialled.write(sent).then(() => dialled.closeWrite());
+  const sending = writeAll(dialled, sent).then(() => dialled.closeWrite());
   let at = 0;
   for (;;) {
     const count = await accepted.read(received.subarray(at, at + 70_000));

@@ -96,12 +96,13 @@ export class MemoryTransport implements Transport {
     return count;
   }
 
-  async write(bytes: Uint8Array): Promise<void> {
+  async write(bytes: Uint8Array): Promise<number> {
     this.writes++;
     if (++this.#writing > 1) this.writesOverlapped = true;
     try {
       await this.outgoing.write(bytes);
       this.bytesWritten += bytes.length;
+      return bytes.length;
     } finally {
       this.#writing--;
     }
