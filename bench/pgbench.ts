@@ -1,4 +1,4 @@
-// What does pgvpd cost per transaction, beside PgBouncer and a direct connection?
+// What does pgvpd cost per transaction, beside PgBouncer, a bare loop and a direct connection?
 //
 //   deno task bench [--seconds 4] [--clients 1,8,64] [--modes simple,extended,prepared]
 //
@@ -47,6 +47,7 @@ await prepareDatabase();
 const routes: Route[] = [
   { name: "direct", port: server.port, user: ROLE, processId: null },
   await startPgBouncer(),
+  await startBareLoop(),
   await startPgvpd(),
 ];
 for (const route of routes) await measure(route, "simple", 8); // compilers warm up, caches fill
@@ -125,6 +126,16 @@ async function startPgvpd(): Promise<Route> {
   return { name: "pgvpd", port, user: `${ROLE}.acme`, processId: child.pid };
 }
 
+/** What any proxy on Deno costs at least. */
+async function startBareLoop(): Promise<Route> {
+  const port = await freePort();
+  const script = new URL("bare_loop.ts", import.meta.url).pathname;
+  const args = ["run", "--quiet", "-A", script, `${port}`, `${server.port}`];
+  const child = spawn(Deno.execPath(), args);
+  await waitForPort(port);
+  return { name: "bare Deno loop", port, user: ROLE, processId: child.pid };
+}
+
 function spawn(command: string, args: string[], more: Deno.CommandOptions = {}): Deno.ChildProcess {
   const child = new Deno.Command(command, {
     ...more,
@@ -186,7 +197,7 @@ function tableRow(sample: Sample): string {
   const rival = samples.find(({ route, mode, clients }) =>
     route === "PgBouncer" && mode === sample.mode && clients === sample.clients
   );
-  const isOurs = sample.route === "pgvpd" && rival !== undefined;
+  const isOurs = sample.cpuMicroseconds !== null && rival !== undefined && rival !== sample;
   const ratio = (ours: number, theirs: number) => isOurs ? (ours / theirs).toFixed(2) : "";
   return `| ${
     [
