@@ -98,10 +98,12 @@ export class Inbox {
  * Use: `rest()` while it `hasRest`; then again and again read into `buffer()` and say `filled()`.
  */
 export class Flow {
-  readonly #inbox: Inbox;
+  /** Null when all of it has been handed out: its buffer is not kept alive for nothing. */
+  #inbox: Inbox | null;
   #small: Uint8Array | null = null;
   #large: Uint8Array | null = null;
   #isFull = false;
+  #ended = false;
 
   constructor(inbox: Inbox) {
     this.#inbox = inbox;
@@ -113,21 +115,26 @@ export class Flow {
    */
   async rest(): Promise<Uint8Array | null> {
     const inbox = this.#inbox;
+    if (inbox === null) return null;
     if (inbox.length === 0 && inbox.reading) await inbox.fill();
-    if (inbox.length === 0) return null;
+    if (inbox.length === 0) {
+      this.#ended = inbox.ended;
+      this.#inbox = null;
+      return null;
+    }
     const rest = inbox.bytes.subarray(inbox.start, inbox.end);
     inbox.take(rest.length);
     return rest;
   }
 
-  /** There may be something that `rest()` gives. */
+  /** `rest()` has not been null yet. */
   get hasRest(): boolean {
-    return this.#inbox.length > 0 || this.#inbox.reading;
+    return this.#inbox !== null;
   }
 
   /** The peer has ended its stream behind what `rest()` gave. */
   get ended(): boolean {
-    return this.#inbox.ended;
+    return this.#ended;
   }
 
   /** Where to read into; what the one before held is no longer needed. */

@@ -57,6 +57,7 @@ export class Session {
     this.#log.debug("client accepted", { peer: this.#client.transport.peer });
     try {
       const established = await this.#shakeHands();
+      this.#deadline = null; // and with it everything that was waited for
       if (established !== null) await this.#serve(established);
     } catch (error) {
       await this.#onFailure(error);
