@@ -22,12 +22,32 @@ const CONFIG_FILE_VARIABLE = "PGVPD_CONFIG";
  * read: a setting that is left out silently is worse than no start.
  */
 export function readSources(from: SettingsArguments): ConfigSources {
-  const environment = readEnvironment();
+  return readWhatCanBeRead(from, (error) => {
+    throw error;
+  });
+}
+
+/** The same, but goes on without what cannot be read: for `config check`, which tells everything. */
+export function readWhatCanBeRead(
+  from: SettingsArguments,
+  onUnreadable: (error: CommandError) => void,
+): ConfigSources {
+  const environment = orElse({}, readEnvironment, onUnreadable);
   const named = from.configFile === undefined
     ? environment[CONFIG_FILE_VARIABLE] || undefined
     : from.configFile;
-  const file = named === null ? null : readConfigFile(named);
+  const file = named === null ? null : orElse(null, () => readConfigFile(named), onUnreadable);
   return { file, environment, flags: from.flags };
+}
+
+function orElse<T>(without: T, read: () => T, onUnreadable: (error: CommandError) => void): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    onUnreadable(error);
+    return without;
+  }
 }
 
 function readConfigFile(named: string | undefined): { path: string; text: string } | null {
