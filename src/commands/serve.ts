@@ -13,6 +13,7 @@ import { Proxy } from "../server.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { ServiceNotifier } from "./notify.ts";
 import { writeAll } from "./output.ts";
+import { requireUpstreamPermission } from "./permissions.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
 
 /** Runs the proxy until a signal ends it. Resolves to the exit code. */
@@ -20,6 +21,7 @@ export async function serve(from: SettingsArguments): Promise<number> {
   const { settings, warnings } = resolveSettings(readSources(from));
   startLog(settings);
   for (const warning of warnings) logger("process").warn(warning);
+  requireUpstreamPermission(settings);
   const service = new Service(from, settings, await startProxy(settings));
   await service.run();
   return 0;

@@ -69,7 +69,11 @@ function readConfigFile(named: string | undefined): { path: string; text: string
   }
 }
 
-/** The whole environment, or, with narrow permissions, those variables that may be read. */
+/**
+ * The whole environment, or, with narrow permissions, those variables that may be read.
+ *
+ * @throws {CommandError} when none may: their settings would be left out silently.
+ */
 function readEnvironment(): Record<string, string | undefined> {
   if (Deno.permissions.querySync({ name: "env" }).state === "granted") return Deno.env.toObject();
   const names = [
@@ -81,5 +85,12 @@ function readEnvironment(): Record<string, string | undefined> {
   ];
   const mayRead = (variable: string) =>
     Deno.permissions.querySync({ name: "env", variable }).state === "granted";
-  return Object.fromEntries(names.filter(mayRead).map((name) => [name, Deno.env.get(name)]));
+  const readable = names.filter(mayRead);
+  if (readable.length === 0) {
+    throw new CommandError(
+      "Cannot read the environment: Deno does not allow it; run again with --allow-env, or with " +
+        "--allow-env=PGVPD_CONFIG or other PGVPD_… variables to have only those read",
+    );
+  }
+  return Object.fromEntries(readable.map((name) => [name, Deno.env.get(name)]));
 }
