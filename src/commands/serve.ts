@@ -95,8 +95,10 @@ class Service {
       clients: this.#proxy.connectionsActive,
       seconds_at_most: this.#settings.shutdownTimeout / 1000,
     });
-    void this.#notifier.stopping();
-    void this.#proxy.stop(this.#settings.shutdownTimeout).then(() => this.#ended.resolve());
+    void Promise.all([
+      this.#notifier.stopping(),
+      this.#proxy.stop(this.#settings.shutdownTimeout),
+    ]).then(() => this.#ended.resolve());
   }
 
   /** Reads the configuration again and takes what can be taken; a bad one changes nothing. */
