@@ -8,7 +8,7 @@ import {
   resolveSettings,
   type Settings,
 } from "../config/config.ts";
-import { configureLog, logger } from "../log.ts";
+import { configureLog, flushLog, logger } from "../log.ts";
 import { Proxy } from "../server.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { ServiceNotifier } from "./notify.ts";
@@ -81,6 +81,7 @@ class Service {
     });
     await this.#notifier.ready();
     await this.#ended.promise;
+    flushLog();
     this.#log.info("pgvpd has stopped", { connections_total: this.#proxy.connectionsTotal });
   }
 
