@@ -28,15 +28,6 @@ export type LogLine = Readonly<Record<string, unknown>> & {
   readonly message: string;
 };
 
-/** Runs pgvpd with these arguments to its end. */
-export async function pgvpd(
-  args: readonly string[],
-  options: ProcessOptions = {},
-): Promise<ProcessEnd> {
-  await using process = await PgvpdProcess.spawn(args, options);
-  return await process.ended();
-}
-
 /** pgvpd while it runs; disposing of it kills it. */
 export class PgvpdProcess implements AsyncDisposable {
   out = "";
@@ -174,6 +165,15 @@ export class PgvpdProcess implements AsyncDisposable {
       this.#onOutput = Promise.withResolvers();
     }
   }
+}
+
+/** Runs pgvpd with these arguments to its end. */
+export async function pgvpd(
+  args: readonly string[],
+  options: ProcessOptions = {},
+): Promise<ProcessEnd> {
+  await using process = await PgvpdProcess.spawn(args, options);
+  return await process.ended();
 }
 
 /** What Deno needs to find its cache, and nothing that is pgvpd's. */
