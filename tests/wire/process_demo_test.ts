@@ -82,6 +82,37 @@ Deno.test("a signal while PostgreSQL starts: everything is removed, too", async 
   assert.deepEqual(left(directory), []);
 });
 
+function setsidMissing(): boolean {
+  try {
+    if (new Deno.Command("setsid", { args: ["true"] }).outputSync().success) return false;
+  } catch {
+    // There is none.
+  }
+  console.warn("SKIPPED: setsid is not installed");
+  return true;
+}
+
+// A terminal sends Ctrl-C to everything that runs in it, PostgreSQL included.
+Deno.test({
+  name: "Ctrl-C in a terminal, early and late: a sentence, and nothing left",
+  ignore: setsidMissing(),
+  fn: async () => {
+    for (const when of ["Starting PostgreSQL", "Ctrl-C stops everything"]) {
+      await using directory = await makeDirectory();
+      await using process = await PgvpdProcess.spawn(
+        ["demo", "--port", String(await freePort())],
+        { ...into(directory), prefix: ["setsid"] },
+      );
+      await process.until(when, () => process.out.includes(when));
+      Deno.kill(-process.pid, "SIGINT");
+      const { code, err } = await process.ended();
+      const late = when.startsWith("Ctrl-C");
+      assert.deepEqual([code, err], late ? [0, ""] : [1, "pgvpd: Interrupted.\n"], when);
+      assert.deepEqual(left(directory), [], when);
+    }
+  },
+});
+
 Deno.test("demo --keep keeps PostgreSQL's directory, and says where it is", async () => {
   await using directory = await makeDirectory();
   const { code, out } = await pgvpd(
