@@ -103,6 +103,30 @@ Deno.test("a service manager that is not there, or may not be told, costs a warn
   }
 });
 
+Deno.test("the permissions in docs/configuration.md are enough to notify", async () => {
+  await using directory = await TestDirectory.make();
+  await using manager = new Manager(`${directory.path}/notify`);
+  const places = `/tmp,${manager.path}`;
+  const docs = await Deno.readTextFile(new URL("../../docs/configuration.md", import.meta.url));
+  const flags = "--allow-read=pgvpd.conf,/tmp,/run/systemd/notify " +
+    "--allow-write=/tmp,/run/systemd/notify --allow-sys=osUptime";
+  assert(docs.includes(flags), "docs are out of step");
+  const permissions = [
+    ...["--allow-net", "--allow-env", "--allow-sys=osUptime"],
+    ...[`--allow-read=pgvpd.conf,${places}`, `--allow-write=${places}`],
+  ];
+  await using process = await PgvpdProcess.serve(["--port", "0"], {
+    env: { NOTIFY_SOCKET: manager.path, TMPDIR: "/tmp" },
+    permissions,
+  });
+  process.kill("SIGHUP");
+  assert.match(await manager.state(1), RELOADING);
+  process.kill("SIGTERM");
+  assert.equal((await process.ended()).code, 0);
+  assert.equal(await manager.state(3), "STOPPING=1");
+  assert.equal(process.log.filter(({ level }) => level !== "INFO").length, 0, process.out);
+});
+
 const UNSHARE = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
 
 function pidNamespacesMissing(): boolean {
