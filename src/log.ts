@@ -41,9 +41,7 @@ let floodGate: FloodGate | null = null;
 
 /** Decides once, before anything is logged; a second call replaces the first. */
 export function configureLog(options: LogOptions): void {
-  const format = options.format === "json"
-    ? getJsonLinesFormatter({ categorySeparator: ".", message: "rendered", properties: "flatten" })
-    : textFormatter(options.colour);
+  const format = options.format === "json" ? jsonFormatter() : textFormatter(options.colour);
   floodGate?.flush();
   const gate = new FloodGate((text, count) =>
     logger("log").info("records left out in the last seconds", { count, text })
@@ -63,6 +61,11 @@ export function configureLog(options: LogOptions): void {
       { category: ["logtape", "meta"], lowestLevel: "error", sinks: ["lines"] },
     ],
   });
+}
+
+/** Tells now what was left out so far: before the process ends. */
+export function flushLog(): void {
+  floodGate?.flush();
 }
 
 /** The logger of one room. */
@@ -92,6 +95,24 @@ function textFormatter(colour: boolean): TextFormatter {
   };
 }
 
+/** JSON lines, in which not even a reader that splits lines at U+2028 finds more lines. */
+function jsonFormatter(): TextFormatter {
+  const format = getJsonLinesFormatter({
+    categorySeparator: ".",
+    message: "rendered",
+    properties: "flatten",
+  });
+  return (record) => escapeUnseen(format(record));
+}
+
+/** Escapes what JSON leaves as it is, though it may end a line or turn it around. */
+function escapeUnseen(json: string): string {
+  return json.replace(
+    /[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
 /** A value on one line: quoted unless it is plain, control characters escaped, cut when long. */
 function fieldText(value: unknown): string {
   const text = typeof value === "string" ? value : JSON.stringify(value) ?? String(value);
@@ -99,8 +120,5 @@ function fieldText(value: unknown): string {
   // deno-lint-ignore no-control-regex
   return /^[^\s"=\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+$/.test(cut)
     ? cut
-    : JSON.stringify(cut).replace(
-      /[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/g,
-      (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-    );
+    : escapeUnseen(JSON.stringify(cut));
 }

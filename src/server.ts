@@ -45,6 +45,8 @@ export class Proxy {
   #sessionOptions: SessionOptions;
   readonly #sessions = new Map<Session, Promise<void>>();
   readonly #log = logger("server");
+  /** The accept loops: a unix socket's file is removed when its loop has ended. */
+  #accepting: readonly Promise<void>[] = [];
   #connectionsTotal = 0;
   #refusals = 0;
   #stopping = false;
@@ -58,7 +60,7 @@ export class Proxy {
   /** Listens and serves. Throws what listening throws, with nothing left open. */
   static async start(options: ProxyOptions): Promise<Proxy> {
     const proxy = new Proxy(options, await listenOnAll(options));
-    for (const listener of proxy.#listeners) void proxy.#acceptFrom(listener);
+    proxy.#accepting = proxy.#listeners.map((listener) => proxy.#acceptFrom(listener));
     return proxy;
   }
 
@@ -103,7 +105,7 @@ export class Proxy {
     await Promise.race([overdue, Promise.all(this.#sessions.values())]);
     clearTimeout(timer);
     await Promise.all([...this.#sessions.keys()].map((session) => session.close(SHUTDOWN)));
-    await Promise.all(this.#sessions.values());
+    await Promise.all([...this.#sessions.values(), ...this.#accepting]);
   }
 
   #stopListening(): void {

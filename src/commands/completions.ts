@@ -29,14 +29,15 @@ export function completions(shell: string, program: Command): string {
   const words = [...wordsByPath(program)];
   if (shell === "fish") return fish(words);
   const cases = words.map(([path, list]) => `    "${path}") words="${list.join(" ")}" ;;`);
+  const commands = words.flatMap(([path]) => path === "" ? [] : [`"${path}"`]).join("|");
   const script = `_pgvpd() {
   local path="" word words
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case "$word" in -*) ;; *) path="\${path:+$path }$word" ;; esac
+    word="\${path:+$path }$word" # an option or its value makes no command
+    case "$word" in ${commands}) path="$word" ;; esac
   done
   case "$path" in
 ${cases.join("\n")}
-    *) words="" ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "\${COMP_WORDS[COMP_CWORD]}"))
 }

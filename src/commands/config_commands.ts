@@ -2,16 +2,19 @@
 
 import { describeEffective, problemsOf, problemText, resolveSettings } from "../config/config.ts";
 import { printError, printLine } from "./output.ts";
-import { readSources, type SettingsArguments } from "./settings.ts";
+import { readSources, readWhatCanBeRead, type SettingsArguments } from "./settings.ts";
 
 /** Prints every problem and warning; 1 when there is a problem. */
 export function checkConfig(from: SettingsArguments): number {
-  const { problems, warnings } = problemsOf(readSources(from));
+  const told: string[] = [];
+  const sources = readWhatCanBeRead(from, (error) => told.push(error.message));
+  const { problems, warnings } = problemsOf(sources);
+  told.push(...problems.map(problemText));
   for (const warning of warnings) printError(`warning: ${warning}`);
-  for (const problem of problems) printError(problemText(problem));
-  if (problems.length === 0) printLine("The configuration is good.");
-  else printError(`${problems.length} problem${problems.length === 1 ? "" : "s"}.`);
-  return problems.length === 0 ? 0 : 1;
+  for (const problem of told) printError(problem);
+  if (told.length === 0) printLine("The configuration is good.");
+  else printError(`${told.length} problem${told.length === 1 ? "" : "s"}.`);
+  return told.length === 0 ? 0 : 1;
 }
 
 /** Prints every value in force, secrets masked, with the layer that it comes from. */

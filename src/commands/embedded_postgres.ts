@@ -127,6 +127,7 @@ export class EmbeddedPostgres {
     this.#log = "";
     const child = new Deno.Command(this.#binaries.postgres, {
       args: ["-D", `${this.#directory}/data`],
+      cwd: this.#directory, // the user that it runs as may not enter ours
       env: { LC_ALL: "C" },
       stdin: "null",
       stdout: "null",
@@ -196,6 +197,7 @@ export class EmbeddedPostgres {
           "--no-instructions",
         ],
       ],
+      cwd: this.#directory,
       env: { LC_ALL: "C" },
       ...unprivileged(),
     }).output();

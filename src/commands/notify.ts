@@ -3,6 +3,9 @@
 
 import { logger } from "../log.ts";
 
+/** /proc/uptime has two decimals. */
+const UPTIME_STEP_S = 0.01;
+
 /** Sends states to the service manager; without one, or when it cannot be reached, does nothing. */
 export class ServiceNotifier {
   readonly #path: string | null;
@@ -58,12 +61,17 @@ async function deliver(path: string, state: string): Promise<void> {
   }
 }
 
-/** The time since boot for `Type=notify-reload`; nothing where /proc may not be read. */
+/**
+ * The time since boot for `Type=notify-reload`, which takes only one that is not before its signal.
+ * What the system tells is rounded down, so this is rounded up. Nothing where none may be read.
+ */
 function monotonicTime(): string {
+  const microseconds = (seconds: number) => `MONOTONIC_USEC=${Math.round(seconds * 1_000_000)}`;
   try {
-    const uptime = Deno.readTextFileSync("/proc/uptime").split(" ")[0];
-    return `MONOTONIC_USEC=${Math.round(Number(uptime) * 1_000_000)}`;
+    const uptime = Number(Deno.readTextFileSync("/proc/uptime").split(" ")[0]);
+    return microseconds(uptime + UPTIME_STEP_S);
   } catch {
-    return "";
+    const { state } = Deno.permissions.querySync({ name: "sys", kind: "osUptime" });
+    return state === "granted" ? microseconds(Deno.osUptime() + 1) : "";
   }
 }

@@ -3,12 +3,13 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import denoJson from "../../deno.json" with { type: "json" };
 import { FLAGS } from "../config/config.ts";
+import { nearest } from "../config/problems.ts";
 import { renderHelp } from "../config/text.ts";
 import { COMPLETION_SHELLS, completions } from "./completions.ts";
 import { checkConfig, showConfig } from "./config_commands.ts";
 import { demo } from "./demo.ts";
 import { sentenceOf } from "./failure.ts";
-import { printError, printLine } from "./output.ts";
+import { printError, printLine, writeAll } from "./output.ts";
 import { serve } from "./serve.ts";
 import type { SettingsArguments } from "./settings.ts";
 
@@ -18,6 +19,13 @@ export type ExitCode = number;
 const EXIT_FATAL = 1;
 const EXIT_USAGE = 2;
 const PORT_MAX = 65_535;
+/** Those that are no settings, for suggestions. */
+const OTHER_FLAGS = ["--config", "--no-config", "--help", "--version"];
+
+/** A mistake on the command line; the message is a sentence and repeats no value. */
+class UsageError extends Error {
+  override readonly name = "UsageError";
+}
 
 /** Runs the command that the arguments name. Never rejects: what goes wrong is told on stderr. */
 export async function run(args: readonly string[]): Promise<ExitCode> {
@@ -27,7 +35,11 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
     await program.parseAsync([...args], { from: "user" });
     return exitCode;
   } catch (error) {
-    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : EXIT_USAGE;
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    if (error instanceof CommanderError || error instanceof UsageError) {
+      if (!isHelp(error)) printError(usageSentence(error));
+      return EXIT_USAGE;
+    }
     printError(sentenceOf(error));
     return EXIT_FATAL;
   }
@@ -38,23 +50,36 @@ function buildProgram(onEnd: (code: ExitCode) => void): Command {
     .description("Tenant identity for PostgreSQL connections.")
     .version(`pgvpd ${denoJson.version}`, "-V, --version")
     .exitOverride()
-    .configureOutput({ writeOut: (text) => printLine(text.trimEnd()), writeErr: printUsageError });
+    .configureOutput({
+      writeOut: (text) => printLine(text.trimEnd()),
+      writeErr: (text) => writeAll(Deno.stderr, text),
+      outputError: () => {}, // run() says it
+    });
   program.helpInformation = helpText;
 
   const serveCommand = program.command("serve", { isDefault: true })
     .description("run the proxy (what pgvpd does without a command)")
-    .action(async (options) => onEnd(await serve(settingsArguments(options))));
+    .action(async (options, { args }) => {
+      refuseWords(args, program);
+      onEnd(await serve(settingsArguments(options)));
+    });
   serveCommand.helpInformation = helpText;
   addSettingOptions(serveCommand);
 
   const config = program.command("config").description("look at the configuration");
   addSettingOptions(
     config.command("check").description("report every mistake; exit code 1 when there is one")
-      .action((options) => onEnd(checkConfig(settingsArguments(options)))),
+      .action((options, { args }) => {
+        refuseWords(args, null);
+        onEnd(checkConfig(settingsArguments(options)));
+      }),
   );
   addSettingOptions(
     config.command("show").description("print every value in force and where it comes from")
-      .action((options) => onEnd(showConfig(settingsArguments(options)))),
+      .action((options, { args }) => {
+        refuseWords(args, null);
+        onEnd(showConfig(settingsArguments(options)));
+      }),
   );
 
   program.command("demo")
@@ -90,20 +115,21 @@ function helpText(): string {
 
 /** One option for each setting, and the two that say where the file is. */
 function addSettingOptions(command: Command): void {
-  command.option("-c, --config <path>", "configuration file", once());
+  command.allowExcessArguments(); // the action refuses them without repeating them
+  command.option("-c, --config <path>", "configuration file", once("--config"));
   command.option("--no-config", "read no configuration file");
   for (const { flag, shortFlag, placeholder, valueIsOptional, sentence } of FLAGS) {
     const value = valueIsOptional ? `[${placeholder}]` : `<${placeholder}>`;
     const names = shortFlag === null ? flag : `${shortFlag}, ${flag}`;
-    command.addOption(new Option(`${names} ${value}`, sentence).argParser(once()));
+    command.addOption(new Option(`${names} ${value}`, sentence).argParser(once(flag)));
   }
 }
 
 /** Takes a value as it is, and refuses a second one. */
-function once(): (value: string, previous: string | undefined) => string {
+function once(flag: string): (value: string, previous: string | undefined) => string {
   let given = false;
   return (value) => {
-    if (given) throw new InvalidArgumentError("It is given twice.");
+    if (given) throw new UsageError(`option '${flag}' is given twice`);
     given = true;
     return value;
   };
@@ -130,6 +156,26 @@ function port(text: string): number {
   return value;
 }
 
-function printUsageError(text: string): void {
-  printError(text.trimEnd().replace(/^error: /, ""));
+/** Words where only options belong. One that resembles no command may be a part of a secret. */
+function refuseWords([word]: readonly string[], program: Command | null): void {
+  if (word === undefined) return;
+  const commands = program?.commands.map((command) => command.name()) ?? [];
+  const near = nearest(word, commands);
+  if (near !== null) throw new UsageError(`unknown command '${word}'\n(Did you mean ${near}?)`);
+  const known = commands.length === 0 ? "" : `; the commands are ${commands.join(", ")}`;
+  throw new UsageError(`a word that is neither a command nor an option's value${known}`);
+}
+
+function isHelp(error: Error): boolean {
+  return error instanceof CommanderError && error.code === "commander.help";
+}
+
+/** What commander found, without the value behind a flag: it may be a secret. */
+function usageSentence(error: Error): string {
+  const sentence = error.message.replace(/^error: /, "");
+  const flag = /^unknown option '(-[^=']*)/.exec(sentence)?.[1];
+  if (flag === undefined) return sentence;
+  const flags = [...FLAGS.map((each) => each.flag), ...OTHER_FLAGS];
+  const near = sentence.match(/Did you mean (\S+)\?/)?.[1] ?? nearest(flag, flags);
+  return `unknown option '${flag}'${near === null ? "" : `\n(Did you mean ${near}?)`}`;
 }

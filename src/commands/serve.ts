@@ -8,11 +8,12 @@ import {
   resolveSettings,
   type Settings,
 } from "../config/config.ts";
-import { configureLog, logger } from "../log.ts";
+import { configureLog, flushLog, logger } from "../log.ts";
 import { Proxy } from "../server.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { ServiceNotifier } from "./notify.ts";
 import { writeAll } from "./output.ts";
+import { requireUpstreamPermission } from "./permissions.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
 
 /** Runs the proxy until a signal ends it. Resolves to the exit code. */
@@ -20,6 +21,7 @@ export async function serve(from: SettingsArguments): Promise<number> {
   const { settings, warnings } = resolveSettings(readSources(from));
   startLog(settings);
   for (const warning of warnings) logger("process").warn(warning);
+  requireUpstreamPermission(settings);
   const service = new Service(from, settings, await startProxy(settings));
   await service.run();
   return 0;
@@ -79,6 +81,7 @@ class Service {
     });
     await this.#notifier.ready();
     await this.#ended.promise;
+    flushLog();
     this.#log.info("pgvpd has stopped", { connections_total: this.#proxy.connectionsTotal });
   }
 
@@ -93,8 +96,10 @@ class Service {
       clients: this.#proxy.connectionsActive,
       seconds_at_most: this.#settings.shutdownTimeout / 1000,
     });
-    void this.#notifier.stopping();
-    void this.#proxy.stop(this.#settings.shutdownTimeout).then(() => this.#ended.resolve());
+    void Promise.all([
+      this.#notifier.stopping(),
+      this.#proxy.stop(this.#settings.shutdownTimeout),
+    ]).then(() => this.#ended.resolve());
   }
 
   /** Reads the configuration again and takes what can be taken; a bad one changes nothing. */

@@ -22,12 +22,32 @@ const CONFIG_FILE_VARIABLE = "PGVPD_CONFIG";
  * read: a setting that is left out silently is worse than no start.
  */
 export function readSources(from: SettingsArguments): ConfigSources {
-  const environment = readEnvironment();
+  return readWhatCanBeRead(from, (error) => {
+    throw error;
+  });
+}
+
+/** The same, but goes on without what cannot be read: for `config check`, which tells everything. */
+export function readWhatCanBeRead(
+  from: SettingsArguments,
+  onUnreadable: (error: CommandError) => void,
+): ConfigSources {
+  const environment = orElse({}, readEnvironment, onUnreadable);
   const named = from.configFile === undefined
     ? environment[CONFIG_FILE_VARIABLE] || undefined
     : from.configFile;
-  const file = named === null ? null : readConfigFile(named);
+  const file = named === null ? null : orElse(null, () => readConfigFile(named), onUnreadable);
   return { file, environment, flags: from.flags };
+}
+
+function orElse<T>(without: T, read: () => T, onUnreadable: (error: CommandError) => void): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    onUnreadable(error);
+    return without;
+  }
 }
 
 function readConfigFile(named: string | undefined): { path: string; text: string } | null {
@@ -49,7 +69,11 @@ function readConfigFile(named: string | undefined): { path: string; text: string
   }
 }
 
-/** The whole environment, or, with narrow permissions, those variables that may be read. */
+/**
+ * The whole environment, or, with narrow permissions, those variables that may be read.
+ *
+ * @throws {CommandError} when none may: their settings would be left out silently.
+ */
 function readEnvironment(): Record<string, string | undefined> {
   if (Deno.permissions.querySync({ name: "env" }).state === "granted") return Deno.env.toObject();
   const names = [
@@ -61,5 +85,12 @@ function readEnvironment(): Record<string, string | undefined> {
   ];
   const mayRead = (variable: string) =>
     Deno.permissions.querySync({ name: "env", variable }).state === "granted";
-  return Object.fromEntries(names.filter(mayRead).map((name) => [name, Deno.env.get(name)]));
+  const readable = names.filter(mayRead);
+  if (readable.length === 0) {
+    throw new CommandError(
+      "Cannot read the environment: Deno does not allow it; run again with --allow-env, or with " +
+        "--allow-env=PGVPD_CONFIG or other PGVPD_… variables to have only those read",
+    );
+  }
+  return Object.fromEntries(readable.map((name) => [name, Deno.env.get(name)]));
 }

@@ -10,7 +10,7 @@ import {
   rewriteStartup,
 } from "../context/startup_parameters.ts";
 import { decodeUsername, parseUsername, type UsernameRules } from "../context/username.ts";
-import type { Logger } from "../log.ts";
+import type { LogFields, Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import { StartupExchange } from "../protocol/startup.ts";
@@ -40,7 +40,7 @@ export interface HandshakeOptions extends UsernameRules {
 export interface SessionFacts {
   readonly role: string;
   readonly database: string;
-  /** Null for a bypass user. */
+  /** The first of the context's values; null for a bypass user. */
   readonly tenant: string | null;
 }
 
@@ -84,6 +84,7 @@ export async function handshake(
   if (options.refusal !== null) throw options.refusal;
   const login = prepareLogin(first.message, first.packet, options);
   onIdentified(login.facts);
+  if (login.context !== null) log.debug("client identified", contextFields(login.context));
   try {
     return await attempt(client, login.packet, login.context, dial, deadline, options);
   } catch (error) {
@@ -151,11 +152,20 @@ function prepareLogin(
     options.setRole ?? identity.role,
   );
   return {
-    facts: { role: identity.role, database: database || identity.role, tenant: identity.payload },
+    facts: {
+      role: identity.role,
+      database: database || identity.role,
+      tenant: identity.values[0]!,
+    },
     context,
     packet: encodeStartupMessage(rewriteStartup(message, identity.role, context)),
     plainPacket: encodeStartupMessage(rewriteStartup(message, identity.role, null)),
   };
+}
+
+/** Every value of the context: for debugging alone, it may say more than who the tenant is. */
+function contextFields({ settings }: SessionContext): LogFields {
+  return { context: Object.fromEntries(settings.map(({ name, value }) => [name, value])) };
 }
 
 async function attempt(

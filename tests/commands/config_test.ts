@@ -1,0 +1,98 @@
+// Promise: no mistake in the configuration is silent, whichever layer it is in.
+
+import assert from "node:assert/strict";
+import { SETTINGS } from "../../src/config/config.ts";
+import { pgvpd, TestDirectory } from "../support/process_pgvpd.ts";
+
+const MISTAKES: readonly [line: string, told: RegExp][] = [
+  ["prot = 6432", /:1: unknown key "prot"; did you mean "port"\?/],
+  ["upstream_port = 70000", /:2: invalid value "70000" for "upstream_port": .* 1 to 65535/],
+  ["handshake_timeout = 30 parsecs", /:3: .*"30 parsecs".* ms, s, m, h/],
+  ["tcp_keepalive = maybe", /:4: .*"maybe".*true or false/],
+  ["context_variables = tenant", /:5: .*"tenant" is no variable name/],
+  ['tenant_separator = ""', /:6: .*"tenant_separator": must not be empty/],
+  ["log_level = verbos", /:7: .*"verbos".*"debug", "info", "warn" or "error"/],
+  ["max_client_connection = 5", /:8: unknown key .*did you mean "max_client_connections"\?/],
+];
+
+Deno.test("config check tells all of eight mistakes, with line and what to do", async () => {
+  await using directory = await TestDirectory.make();
+  const path = await directory.write("bad.conf", MISTAKES.map(([line]) => line).join("\n"));
+  const { code, out, err } = await pgvpd(["config", "check", "--config", path]);
+  assert.equal(code, 1);
+  assert.equal(out, "");
+  const lines = err.trimEnd().split("\n");
+  assert.equal(lines.length, MISTAKES.length + 1, err);
+  for (const [index, [, told]] of MISTAKES.entries()) assert.match(lines[index]!, told);
+  assert.equal(lines.at(-1), "pgvpd: 8 problems.");
+});
+
+Deno.test("config check tells mistakes of all layers, an unreadable file among them", async () => {
+  const { code, err } = await pgvpd(
+    ["config", "check", "--config", "/nowhere/pgvpd.conf", "--log-level", "loud"],
+    { env: { PGVPD_PROT: "1", PGVPD_PORT: "x" } },
+  );
+  assert.equal(code, 1);
+  assert.match(err, /"\/nowhere\/pgvpd\.conf": there is no such file/);
+  assert.match(err, /PGVPD_PROT: unknown variable; did you mean "PGVPD_PORT"\?/);
+  assert.match(err, /PGVPD_PORT: invalid value "x"/);
+  assert.match(err, /flag --log-level: invalid value "loud"/);
+  assert.match(err, /\npgvpd: 4 problems\.\n$/);
+});
+
+Deno.test("config check finds a good file good, and the example with every line set", async () => {
+  await using directory = await TestDirectory.make();
+  const example = await Deno.readTextFile(new URL("../../pgvpd.conf.example", import.meta.url));
+  const uncommented = example.replaceAll(/^# (?=\w+ = )/gm, "");
+  const available = SETTINGS.filter(({ available }) => available);
+  assert.equal(uncommented.match(/^\w+ = /gm)?.length, available.length, "every line was set");
+  for (const text of ["port = 7000\n", uncommented]) {
+    const path = await directory.write("good.conf", text);
+    const { code, out, err } = await pgvpd(["config", "check", "-c", path]);
+    assert.deepEqual([code, out, err], [0, "The configuration is good.\n", ""]);
+  }
+});
+
+Deno.test("config show masks secrets and names where every value comes from", async () => {
+  await using directory = await TestDirectory.make();
+  const path = await directory.write("x.conf", "upstream_port = 1111\nlog_level = warn\n");
+  const { code, out, err } = await pgvpd(["config", "show", "-c", path, "--log-format=json"], {
+    env: { PGVPD_LOG_LEVEL: "debug" },
+  });
+  assert.equal(code, 0, err);
+  const origin = (key: string) => new RegExp(`^${key} += (.+?) +# (.+)$`, "m").exec(out)?.slice(1);
+  assert.deepEqual(origin("upstream_port"), ["1111", `${path}:1`]);
+  assert.deepEqual(origin("log_level"), ["debug", "environment variable PGVPD_LOG_LEVEL"]);
+  assert.deepEqual(origin("log_format"), ["json", "flag --log-format"]);
+  assert.deepEqual(origin("port"), ["6432", "default"]);
+  assert.equal(out.trimEnd().split("\n").length, SETTINGS.length);
+});
+
+Deno.test("a secret as a flag is warned about, and printed nowhere", async () => {
+  const { err, out } = await pgvpd(["config", "check", "--pool-password", "s3cret-word"]);
+  assert.match(err, /warning: flag --pool-password: the process list shows this secret/);
+  assert(!(err + out).includes("s3cret-word"), err + out);
+});
+
+Deno.test("a named file must exist; the default one may be absent, and is read", async () => {
+  await using directory = await TestDirectory.make();
+  const show = (args: string[], env: Record<string, string> = {}) =>
+    pgvpd(["config", "show", ...args], { cwd: directory.path, env });
+  const port = ({ out }: { out: string }) => /^port += (\d+) /m.exec(out)?.[1];
+
+  assert.equal(port(await show([])), "6432");
+  await directory.write("pgvpd.conf", "port = 1001\n");
+  await directory.write("other.conf", "port = 1002\n");
+  assert.equal(port(await show([])), "1001");
+  assert.equal(port(await show([], { PGVPD_CONFIG: "other.conf" })), "1002");
+  assert.equal(port(await show(["-c", "pgvpd.conf"], { PGVPD_CONFIG: "other.conf" })), "1001");
+  assert.equal(port(await show(["--no-config"], { PGVPD_CONFIG: "other.conf" })), "6432");
+  assert.equal(port(await show([], { PGVPD_PORT: "1003" })), "1003");
+  assert.equal(port(await show(["--port", "1004"], { PGVPD_PORT: "1003" })), "1004");
+
+  for (const [args, env] of [[["-c", "none.conf"], {}], [[], { PGVPD_CONFIG: "none.conf" }]]) {
+    const { code, out, err } = await show(args as string[], env as Record<string, string>);
+    assert.deepEqual([code, out], [1, ""]);
+    assert.equal(err, 'pgvpd: Cannot read configuration file "none.conf": there is no such file\n');
+  }
+});
