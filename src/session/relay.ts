@@ -56,7 +56,7 @@ export class Relay {
     this.#upstreamFlow = new Flow(upstream);
   }
 
-  /** The client has died while the server was still working for it. */
+  /** The session ended while the server was still working for it: its query is to be cancelled. */
   abandoned = false;
 
   /** Resolves, never rejects, when both directions are over and both sides are closed. */
@@ -88,6 +88,7 @@ export class Relay {
 
   /** Ends the session now; the client is told when a message may stand where its stream is. */
   async close(farewell: Uint8Array): Promise<void> {
+    if (this.#ending === null && !this.idle) this.abandoned = true;
     this.#ending ??= "pgvpd";
     this.#lastWord = farewell;
     this.#upstream.close(); // ends the pump between two writes

@@ -117,7 +117,7 @@ export class Session {
     if (relay.abandoned && cancelRequest !== null) await this.#cancel(cancelRequest);
   }
 
-  /** The client died while the server worked for it: nobody waits for the result any more. */
+  /** The session ended while the server worked for it: nobody waits for the result any more. */
   async #cancel(request: Uint8Array): Promise<void> {
     using deadline = new Deadline(ABANDONED_CANCEL_MS_MAX, "cancelling an abandoned query");
     try {

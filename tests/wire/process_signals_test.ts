@@ -119,11 +119,7 @@ Deno.test("who does not finish within shutdown_timeout is told, and closed", asy
   assert.equal((await process.ended()).code, 0);
   const reasons = process.entries("client disconnected").map((entry) => entry["ended_by"]);
   assert.deepEqual(reasons, ["pgvpd", "pgvpd", "pgvpd"]);
-  await bench.admin.run(
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%''busy''%' " +
-      "AND pid <> pg_backend_pid()",
-  );
-  await bench.noBackends();
+  await bench.noBackends(); // the query was cancelled: PostgreSQL itself would not have noticed
 });
 
 Deno.test("a second signal ends at once", async () => {
