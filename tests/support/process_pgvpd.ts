@@ -63,7 +63,7 @@ export class PgvpdProcess implements AsyncDisposable {
       : null;
     const { permissions = ["-A"], prefix = [] } = options;
     const command = [
-      ...[...prefix, Deno.execPath(), "run", "--no-lock", "--quiet", "--no-prompt"],
+      ...[...prefix, Deno.execPath(), "run", "--quiet", "--no-prompt"],
       ...[...permissions, MAIN, ...args],
     ];
     const child = new Deno.Command(command[0]!, {
@@ -178,11 +178,12 @@ export async function pgvpd(
 
 /** What Deno needs to find its cache, and nothing that is pgvpd's. */
 function inherited(): Record<string, string> {
-  const names = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "DENO_TLS_CA_STORE", "TMPDIR"];
-  return Object.fromEntries(names.flatMap((name) => {
-    const value = Deno.env.get(name);
-    return value === undefined ? [] : [[name, value]];
-  }));
+  const names = ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "TMPDIR"];
+  const isForDownloads = (name: string) => /CERT|SSL|TLS_CA|_PROXY$|^NPM_CONFIG_/i.test(name);
+  return Object.fromEntries(
+    Object.entries(Deno.env.toObject())
+      .filter(([name]) => names.includes(name) || isForDownloads(name)),
+  );
 }
 
 /** A directory that is removed at the end. */

@@ -15,7 +15,7 @@ export class ProxyChild implements AsyncDisposable {
   static async start(upstreamPort: number): Promise<ProxyChild> {
     const child = new Deno.Command(Deno.execPath(), {
       args: [
-        ...["run", "--no-lock", "--quiet", "-A"],
+        ...["run", "--quiet", "-A"],
         new URL("wire_proxy_process.ts", import.meta.url).pathname,
         String(upstreamPort),
       ],
