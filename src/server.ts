@@ -3,16 +3,20 @@
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
 import { logger } from "./log.ts";
-import { addressText, dial, listen } from "./net/address.ts";
+import { addressText, isDirectory, listen } from "./net/address.ts";
 import type { Listener } from "./net/tcp.ts";
 import type { Transport } from "./net/transport.ts";
+import { connectUpstream, type UpstreamTls } from "./pool/connect.ts";
 import { Admission, type Slot } from "./session/admission.ts";
+import type { ClientTls } from "./session/opening.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
 
 /** What a proxy needs; the names are those of the settings, times are in milliseconds. */
 export interface ProxyOptions {
   readonly listenHost: readonly string[];
   readonly port: number;
+  /** A port whose clients must use TLS; null for none. */
+  readonly tlsPort: number | null;
   readonly upstreamHost: string;
   readonly upstreamPort: number;
   readonly tenantSeparator: string;
@@ -24,7 +28,22 @@ export interface ProxyOptions {
   readonly maxClientConnections: number;
   readonly tcpKeepalive: boolean;
   readonly unixSocketMode: number;
+  /** Whether clients may, or must, use TLS. */
+  readonly clientTls: "disable" | "allow" | "require";
 }
+
+/** What was read from the certificate files. */
+export interface TlsMaterial {
+  /** Null when there is no certificate to show. */
+  readonly client: ClientTls | null;
+  readonly upstream: UpstreamTls;
+}
+
+/** No TLS on either side. */
+export const WITHOUT_TLS: TlsMaterial = {
+  client: null,
+  upstream: { mode: "disable", direct: false, authorities: null, identity: null },
+};
 
 /** Waiting times after a failed accept: doubled each time, so that a lasting fault costs nothing. */
 const ACCEPT_RETRY_MS_MIN = 50;
@@ -41,6 +60,7 @@ const SHUTDOWN = new PgError(
 /** A running proxy. */
 export class Proxy {
   readonly #listeners: readonly Listener[];
+  readonly #tlsOnly: readonly Listener[];
   readonly #admission: Admission;
   #sessionOptions: SessionOptions;
   readonly #sessions = new Map<Session, Promise<void>>();
@@ -51,16 +71,21 @@ export class Proxy {
   #refusals = 0;
   #stopping = false;
 
-  private constructor(options: ProxyOptions, listeners: readonly Listener[]) {
+  private constructor(options: ProxyOptions, tls: TlsMaterial, listening: Listening) {
     this.#admission = new Admission(options.maxClientConnections);
-    this.#sessionOptions = sessionOptions(options);
-    this.#listeners = listeners;
+    this.#sessionOptions = sessionOptions(options, tls);
+    this.#listeners = [...listening.plain, ...listening.tlsOnly];
+    this.#tlsOnly = listening.tlsOnly;
   }
 
   /** Listens and serves. Throws what listening throws, with nothing left open. */
-  static async start(options: ProxyOptions): Promise<Proxy> {
-    const proxy = new Proxy(options, await listenOnAll(options));
-    proxy.#accepting = proxy.#listeners.map((listener) => proxy.#acceptFrom(listener));
+  static async start(options: ProxyOptions, tls: TlsMaterial): Promise<Proxy> {
+    const listening = await listenOnAll(options);
+    const proxy = new Proxy(options, tls, listening);
+    proxy.#accepting = [
+      ...listening.plain.map((listener) => proxy.#acceptFrom(listener, false)),
+      ...listening.tlsOnly.map((listener) => proxy.#acceptFrom(listener, true)),
+    ];
     return proxy;
   }
 
@@ -68,9 +93,9 @@ export class Proxy {
    * Takes new settings for the sessions that begin from now on; those that are open keep theirs.
    * Where it listens, and what it has accepted, stays.
    */
-  reload(options: ProxyOptions): void {
+  reload(options: ProxyOptions, tls: TlsMaterial): void {
     this.#admission.clientsMax = options.maxClientConnections;
-    this.#sessionOptions = sessionOptions(options);
+    this.#sessionOptions = sessionOptions(options, tls);
   }
 
   /** Where clients connect. */
@@ -81,6 +106,11 @@ export class Proxy {
   /** The port that is listened on; also when a free one was asked for. */
   get port(): number {
     return this.#listeners[0]!.port;
+  }
+
+  /** The port for TLS alone; null when there is none. */
+  get tlsPort(): number | null {
+    return this.#tlsOnly[0]?.port ?? null;
   }
 
   /** Clients connected now. */
@@ -114,13 +144,13 @@ export class Proxy {
     for (const listener of this.#listeners) listener.close();
   }
 
-  async #acceptFrom(listener: Listener): Promise<void> {
+  async #acceptFrom(listener: Listener, tlsOnly: boolean): Promise<void> {
     let retryMs = ACCEPT_RETRY_MS_MIN;
     while (!this.#stopping) {
       try {
         const client = await listener.accept();
         retryMs = ACCEPT_RETRY_MS_MIN;
-        this.#admit(client);
+        this.#admit(client, tlsOnly);
       } catch (error) {
         if (this.#stopping) return;
         // Descriptors may be exhausted, or the peer was gone before we came to it: go on.
@@ -135,7 +165,7 @@ export class Proxy {
     }
   }
 
-  #admit(client: Transport): void {
+  #admit(client: Transport, tlsOnly: boolean): void {
     const connection = ++this.#connectionsTotal;
     const { slot, refusal } = this.#takeSlot();
     if (slot === null) {
@@ -145,7 +175,9 @@ export class Proxy {
       return client.close();
     }
     const log = logger("session").with({ connection });
-    const session = new Session(client, { ...this.#sessionOptions, refusal }, log);
+    const options = this.#sessionOptions;
+    const clearAllowed = options.clearAllowed && !tlsOnly;
+    const session = new Session(client, { ...options, refusal, clearAllowed }, log);
     const life = session.run().finally(() => {
       slot[Symbol.dispose]();
       this.#sessions.delete(session);
@@ -166,8 +198,9 @@ export class Proxy {
   }
 }
 
-function sessionOptions(options: ProxyOptions): SessionOptions {
-  const { upstreamHost, upstreamPort, tcpKeepalive } = options;
+function sessionOptions(options: ProxyOptions, tls: TlsMaterial): SessionOptions {
+  const { upstreamHost: host, upstreamPort: port, tcpKeepalive: keepAlive } = options;
+  const upstream = { host, port, keepAlive, tls: tls.upstream };
   return {
     tenantSeparator: options.tenantSeparator,
     contextVariables: options.contextVariables,
@@ -176,21 +209,32 @@ function sessionOptions(options: ProxyOptions): SessionOptions {
     setRole: options.setRole,
     handshakeMsMax: options.handshakeTimeout,
     refusal: null,
-    upstreamAddress: addressText(upstreamHost, upstreamPort),
-    dial: (signal) => dial(upstreamHost, upstreamPort, signal, { keepAlive: tcpKeepalive }),
+    clientTls: options.clientTls === "disable" ? null : tls.client,
+    clearAllowed: options.clientTls !== "require",
+    upstreamAddress: addressText(host, port),
+    dial: async (signal) => (await connectUpstream(upstream, signal)).transport,
   };
 }
 
-async function listenOnAll(options: ProxyOptions): Promise<Listener[]> {
-  const { port, tcpKeepalive: keepAlive, unixSocketMode } = options;
-  const listeners: Listener[] = [];
+/** Where TLS is a choice, and where it is not. */
+interface Listening {
+  readonly plain: Listener[];
+  readonly tlsOnly: Listener[];
+}
+
+async function listenOnAll(options: ProxyOptions): Promise<Listening> {
+  const { port, tlsPort, tcpKeepalive: keepAlive, unixSocketMode } = options;
+  const listening: Listening = { plain: [], tlsOnly: [] };
   try {
     for (const host of options.listenHost) {
-      listeners.push(await listen(host, port, { keepAlive, unixSocketMode }));
+      listening.plain.push(await listen(host, port, { keepAlive, unixSocketMode }));
+      // Nobody listens in on a unix socket.
+      if (tlsPort === null || isDirectory(host)) continue;
+      listening.tlsOnly.push(await listen(host, tlsPort, { keepAlive, unixSocketMode }));
     }
   } catch (error) {
-    for (const listener of listeners) listener.close();
+    for (const listener of [...listening.plain, ...listening.tlsOnly]) listener.close();
     throw error;
   }
-  return listeners;
+  return listening;
 }

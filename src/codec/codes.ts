@@ -56,6 +56,8 @@ export const TransactionStatus = {
 
 /** The answer to an SSLRequest or GSSENCRequest that is not granted. */
 export const ENCRYPTION_DENIED = 0x4e; // 'N'
+/** The answer to an SSLRequest after which TLS begins. */
+export const ENCRYPTION_GRANTED = 0x53; // 'S'
 
 /** Type byte and length of a message. */
 export const HEADER_SIZE = 5;

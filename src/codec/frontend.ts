@@ -77,6 +77,10 @@ export function encodeStartupMessage(message: StartupMessage): Uint8Array<ArrayB
   return packet;
 }
 
+/** The packet of an SSLRequest. */
+export const SSL_REQUEST: Uint8Array = new MessageWriter().beginPacket()
+  .int32(RequestCode.SSLRequest).end().take();
+
 /** The packet of a CancelRequest that repeats the body of a BackendKeyData, however long its key. */
 export function cancelRequestFor(
   bytes: Uint8Array,

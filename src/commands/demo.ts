@@ -2,7 +2,8 @@
 
 import postgres from "postgres";
 import setupSql from "../../sql/setup.sql" with { type: "text" };
-import { Proxy } from "../server.ts";
+import { resolveSettings } from "../config/config.ts";
+import { Proxy, WITHOUT_TLS } from "../server.ts";
 import { EmbeddedPostgres, freePort } from "./embedded_postgres.ts";
 
 /** Options of the demo; the names are those of its flags. */
@@ -128,21 +129,8 @@ async function createDatabase(server: EmbeddedPostgres): Promise<void> {
 }
 
 function startProxy(port: number, upstreamPort: number): Promise<Proxy> {
-  return Proxy.start({
-    listenHost: ["127.0.0.1"],
-    port,
-    upstreamHost: "127.0.0.1",
-    upstreamPort,
-    tenantSeparator: ".",
-    contextVariables: ["app.current_tenant_id"],
-    valueSeparator: ":",
-    superuserBypass: ["postgres"],
-    setRole: null,
-    handshakeTimeout: 30_000,
-    maxClientConnections: 1_000,
-    tcpKeepalive: true,
-    unixSocketMode: 0o777,
-  });
+  const flags = { port: String(port), upstream_port: String(upstreamPort) };
+  return Proxy.start(resolveSettings({ environment: {}, flags }).settings, WITHOUT_TLS);
 }
 
 /** Runs one query as two tenants and as nobody; true when each saw its own rows and no others. */

@@ -15,6 +15,7 @@ import { ServiceNotifier } from "./notify.ts";
 import { writeAll } from "./output.ts";
 import { requireUpstreamPermission } from "./permissions.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
+import { certificateFields, FileWatch, type LoadedTls, loadTls, tlsFiles } from "./tls_files.ts";
 
 /** Runs the proxy until a signal ends it. Resolves to the exit code. */
 export async function serve(from: SettingsArguments): Promise<number> {
@@ -22,7 +23,8 @@ export async function serve(from: SettingsArguments): Promise<number> {
   startLog(settings);
   for (const warning of warnings) logger("process").warn(warning);
   requireUpstreamPermission(settings);
-  const service = new Service(from, settings, await startProxy(settings));
+  const tls = loadTls(settings);
+  const service = new Service(from, settings, tls, await startProxy(settings, tls));
   await service.run();
   return 0;
 }
@@ -36,12 +38,14 @@ function startLog(settings: Settings): void {
   });
 }
 
-async function startProxy(settings: Settings): Promise<Proxy> {
+async function startProxy(settings: Settings, tls: LoadedTls): Promise<Proxy> {
   try {
-    return await Proxy.start(settings);
+    return await Proxy.start(settings, tls);
   } catch (error) {
     const hosts = settings.listenHost.join(", ");
-    throw new CommandError(`Cannot listen on ${hosts} port ${settings.port}: ${reasonOf(error)}`);
+    const { port, tlsPort } = settings;
+    const ports = tlsPort === null ? `port ${port}` : `port ${port} or ${tlsPort}`;
+    throw new CommandError(`Cannot listen on ${hosts} ${ports}: ${reasonOf(error)}`);
   }
 }
 
@@ -60,11 +64,13 @@ class Service {
   readonly #log = logger("process");
   readonly #ended = Promise.withResolvers<void>();
   #settings: Settings;
+  #tls: LoadedTls;
   #stopping = false;
 
-  constructor(from: SettingsArguments, settings: Settings, proxy: Proxy) {
+  constructor(from: SettingsArguments, settings: Settings, tls: LoadedTls, proxy: Proxy) {
     this.#from = from;
     this.#settings = settings;
+    this.#tls = tls;
     this.#proxy = proxy;
   }
 
@@ -79,6 +85,8 @@ class Service {
       upstream: `${this.#settings.upstreamHost}:${this.#settings.upstreamPort}`,
       context_variables: this.#settings.contextVariables.join(","),
     });
+    this.#logCertificates();
+    using _watch = new FileWatch(() => tlsFiles(this.#settings), () => this.#reloadTls());
     await this.#notifier.ready();
     await this.#ended.promise;
     flushLog();
@@ -142,7 +150,32 @@ class Service {
       ...Object.fromEntries(kept.map((property) => [property, old[property]])),
     };
     startLog(this.#settings);
-    this.#proxy.reload(this.#settings);
+    this.#reloadTls();
     this.#log.info("configuration reloaded", { changes: changes.length });
+  }
+
+  /** Takes the certificates as the files hold them now; when they cannot be used, the old ones. */
+  #reloadTls(): void {
+    if (this.#stopping) return;
+    try {
+      const loaded = loadTls(this.#settings);
+      const shown = ({ own }: LoadedTls) => own.map(({ identity }) => identity.certificates).join();
+      const isNew = shown(loaded) !== shown(this.#tls);
+      this.#tls = loaded;
+      if (isNew) this.#logCertificates();
+    } catch (error) {
+      this.#log.error("certificates cannot be used: the old ones stay", {
+        error: error instanceof CommandError ? error.message : reasonOf(error),
+      });
+    }
+    this.#proxy.reload(this.#settings, this.#tls);
+  }
+
+  #logCertificates(): void {
+    for (const own of this.#tls.own) {
+      const { fields, isEnding } = certificateFields(own);
+      if (isEnding) this.#log.warn("certificate in use ends soon", fields);
+      else this.#log.info("certificate in use", fields);
+    }
   }
 }

@@ -92,7 +92,7 @@ export const FLAGS: readonly FlagDefinition[] = SETTINGS.flatMap((setting) => {
     flag,
     shortFlag: setting.shortFlag ?? null,
     placeholder: type.placeholder,
-    valueIsOptional: type.placeholder === "boolean",
+    valueIsOptional: type.bareFlag !== undefined,
     sentence,
     setting,
   };

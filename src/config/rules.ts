@@ -31,11 +31,70 @@ function needs(key: SettingKey, other: SettingKey, why: string, applies: Applies
 type Applies = (settings: Settings) => boolean;
 
 const hasTlsPort: Applies = (settings) => settings.tlsPort !== null;
+const hasCertIdentity: Applies = (settings) => settings.certIdentity !== "none";
+const usesUpstreamTls: Applies = (settings) => settings.upstreamTls !== "disable";
 const isPooling: Applies = (settings) => settings.poolMode !== "none";
 
 const RULES: readonly Rule[] = [
   needs("tls_port", "tls_cert", "is set and", hasTlsPort),
   needs("tls_port", "tls_key", "is set and", hasTlsPort),
+  needs("tls_cert", "tls_key", "is set and", (settings) => settings.tlsCert !== null),
+  needs("tls_key", "tls_cert", "is set and", (settings) => settings.tlsKey !== null),
+  needs("client_tls", "tls_cert", "is require and", (settings) => settings.clientTls === "require"),
+  needs("client_tls_ca", "tls_cert", "is set and", (settings) => settings.clientTlsCa !== null),
+  {
+    keys: ["client_tls_ca", "client_tls"],
+    check: (settings) =>
+      settings.clientTlsCa !== null && settings.clientTls !== "require"
+        ? [
+          "client_tls_ca",
+          '"client_tls_ca" means nothing to clients in the clear; it needs ' +
+          '"client_tls" = require',
+        ]
+        : null,
+  },
+  needs("cert_identity", "client_tls_ca", "is not none and", hasCertIdentity),
+  {
+    keys: ["client_tls", "tls_port"],
+    check: (settings) =>
+      settings.clientTls === "disable" && settings.tlsPort !== null
+        ? ["client_tls", '"client_tls" is disable, but "tls_port" is set; remove one']
+        : null,
+  },
+  needs(
+    "upstream_tls_cert",
+    "upstream_tls_key",
+    "is set and",
+    (settings) => settings.upstreamTlsCert !== null,
+  ),
+  needs(
+    "upstream_tls_key",
+    "upstream_tls_cert",
+    "is set and",
+    (settings) => settings.upstreamTlsKey !== null,
+  ),
+  {
+    keys: ["upstream_tls", "upstream_host"],
+    check: (settings) =>
+      usesUpstreamTls(settings) && settings.upstreamTls !== "prefer" &&
+        isSocketDirectory(settings.upstreamHost)
+        ? [
+          "upstream_tls",
+          '"upstream_tls" needs a TCP "upstream_host": PostgreSQL has no TLS on ' +
+          "a unix socket",
+        ]
+        : null,
+  },
+  {
+    keys: ["upstream_tls_direct", "upstream_tls"],
+    check: (settings) =>
+      settings.upstreamTlsDirect && ["disable", "prefer"].includes(settings.upstreamTls)
+        ? [
+          "upstream_tls_direct",
+          '"upstream_tls_direct" needs "upstream_tls" = require or stricter',
+        ]
+        : null,
+  },
   needs("pool_mode", "pool_password", "is not none and", isPooling),
   needs("pool_mode", "upstream_password", "is not none and", isPooling),
   {
@@ -116,10 +175,19 @@ export function ruleWarnings(merged: Merged): string[] {
       return [`${originText(origin)}: "${key}" does nothing ${why}`];
     });
   return [
-    ...(hasTlsPort(settings) ? [] : idle(["tls_cert", "tls_key"], 'without "tls_port"')),
-    ...(settings.upstreamTls
+    ...(settings.clientTls === "disable"
+      ? idle(["tls_cert", "tls_key"], 'with "client_tls" = disable')
+      : []),
+    ...(hasCertIdentity(settings) ? [] : idle(["cert_identity_prefix"], 'without "cert_identity"')),
+    ...(usesUpstreamTls(settings)
       ? []
-      : idle(["upstream_tls_verify", "upstream_tls_ca"], 'without "upstream_tls"')),
+      : idle(["upstream_tls_ca", "upstream_tls_cert"], 'without "upstream_tls"')),
+    ...(settings.upstreamTls === "true"
+      ? []
+      : idle(["upstream_tls_verify"], 'without "upstream_tls" = true')),
+    ...(["prefer", "require"].includes(settings.upstreamTls)
+      ? idle(["upstream_tls_ca"], `with "upstream_tls" = ${settings.upstreamTls}`)
+      : []),
     ...(settings.listenHost.some(isSocketDirectory)
       ? []
       : idle(["unix_socket_mode"], 'without a unix socket directory in "listen_host"')),

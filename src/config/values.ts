@@ -18,6 +18,8 @@ export interface ValueType<Value> {
   readonly choices: readonly string[] | null;
   /** Whether the value names a file that must be readable, and what must be in it. */
   readonly file: { readonly contains: RegExp; readonly what: string } | null;
+  /** What the flag means without a value; left out when it needs one. */
+  readonly bareFlag?: string;
   /** Throws ValueError. */
   parse(text: string): Value;
   format(value: Value): string;
@@ -68,6 +70,7 @@ export function boolean(): ValueType<boolean> {
     allowed: "true or false (yes, no, on, off, 1 and 0 do as well)",
     choices: ["true", "false"],
     file: null,
+    bareFlag: "true",
     parse(text) {
       const word = text.trim().toLowerCase();
       if (TRUE_WORDS.includes(word)) return true;
@@ -118,17 +121,19 @@ export function durationText(value: number): string {
   return `${value / UNIT_MS[unit]!}${unit}`;
 }
 
-export interface ChoiceOptions {
+export interface ChoiceOptions<Word extends string> {
   /** Other spellings and what they stand for. */
   readonly synonyms?: Readonly<Record<string, string>>;
   /** Words that a later version will take. */
   readonly planned?: readonly string[];
+  /** What the flag means without a value. */
+  readonly bareFlag?: Word;
 }
 
 /** One of a few words, in any case. */
 export function choice<const Word extends string>(
   words: readonly Word[],
-  options: ChoiceOptions = {},
+  options: ChoiceOptions<Word> = {},
 ): ValueType<Word> {
   const others = words.slice(0, -1).map((word) => quoted(word)).join(", ");
   const allowed = `${others} or ${quoted(words.at(-1) ?? "")}`;
@@ -138,6 +143,7 @@ export function choice<const Word extends string>(
     allowed,
     choices: words,
     file: null,
+    ...(options.bareFlag === undefined ? {} : { bareFlag: options.bareFlag }),
     parse(text) {
       const written = text.trim().toLowerCase();
       const word = Object.hasOwn(synonyms, written) ? synonyms[written] : written;

@@ -17,7 +17,7 @@ export interface ListenOptions extends SocketOptions {
 }
 
 /** A host that starts with a slash is a directory, as in libpq. */
-function isDirectory(host: string): boolean {
+export function isDirectory(host: string): boolean {
   return host.startsWith("/");
 }
 

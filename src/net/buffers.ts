@@ -26,8 +26,22 @@ export class Inbox {
   /** The peer has ended its stream. */
   ended = false;
   #pending: Promise<number | null> | null = null;
+  #transport: Transport;
 
-  constructor(readonly transport: Transport, readonly sizeMax: number) {}
+  constructor(transport: Transport, readonly sizeMax: number) {
+    this.#transport = transport;
+  }
+
+  /** Where the bytes come from. */
+  get transport(): Transport {
+    return this.#transport;
+  }
+
+  /** From here on bytes come through another layer over the same connection: TLS has begun. */
+  switchTo(transport: Transport): void {
+    assert(this.length === 0 && !this.reading, "bytes of the layer below would be lost");
+    this.#transport = transport;
+  }
 
   /** Bytes that have come and not been taken. */
   get length(): number {
@@ -67,7 +81,7 @@ export class Inbox {
 
   async #read(): Promise<number | null> {
     try {
-      const count = await this.transport.read(this.bytes.subarray(this.end));
+      const count = await this.#transport.read(this.bytes.subarray(this.end));
       if (count === null) this.ended = true;
       else this.end += count;
       return count;

@@ -19,7 +19,12 @@ const PROCESS_ID_SIZE = 4;
 /** What the bytes so far amount to. `size` is that of the packet, to be taken from the buffer. */
 export type StartupStep =
   | { readonly kind: "incomplete" }
-  | { readonly kind: "encryption asked"; readonly size: number }
+  /** GSSAPI encryption, or TLS that is not to be had: to be answered with N. */
+  | { readonly kind: "encryption denied"; readonly size: number }
+  /** An SSLRequest: to be answered with S, and TLS begins. */
+  | { readonly kind: "TLS asked"; readonly size: number }
+  /** TLS without asking (`sslnegotiation=direct`): everything that has come is part of it. */
+  | { readonly kind: "TLS begun" }
   | { readonly kind: "cancel"; readonly size: number; readonly packet: Uint8Array }
   | {
     readonly kind: "startup";
@@ -28,9 +33,23 @@ export type StartupStep =
     readonly message: StartupMessage;
   };
 
+/** The first byte of a TLS handshake; no packet of the protocol has a length that begins so. */
+const TLS_HANDSHAKE_RECORD = 0x16;
+
 /** Reads the packets that come before authentication; one object per connection. */
 export class StartupExchange {
   readonly #asked = new Set<number>();
+  #tls: "unavailable" | "available" | "established";
+
+  constructor(options: { readonly tls: boolean }) {
+    this.#tls = options.tls ? "available" : "unavailable";
+  }
+
+  /** From here on the packets come through TLS. */
+  tlsEstablished(): void {
+    this.#tls = "established";
+    this.#asked.add(RequestCode.SSLRequest).add(RequestCode.GSSENCRequest);
+  }
 
   /**
    * Looks at `bytes[start, end)`, all that has been received and not been taken.
@@ -39,6 +58,10 @@ export class StartupExchange {
    * come), a version that nobody speaks, and bytes that came too early.
    */
   step(bytes: Uint8Array, start: number, end: number): StartupStep {
+    const isFirst = this.#asked.size === 0 && this.#tls === "available";
+    if (isFirst && end > start && bytes[start] === TLS_HANDSHAKE_RECORD) {
+      return { kind: "TLS begun" };
+    }
     if (end - start < LENGTH_SIZE) return { kind: "incomplete" };
     const size = readInt32(bytes, start);
     if (size < LENGTH_SIZE + CODE_SIZE || size - LENGTH_SIZE > STARTUP_PACKET_SIZE_MAX) {
@@ -51,7 +74,9 @@ export class StartupExchange {
       case RequestCode.SSLRequest:
       case RequestCode.GSSENCRequest:
         this.#encryptionAsked(code, size, end - start);
-        return { kind: "encryption asked", size };
+        return code === RequestCode.SSLRequest && this.#tls === "available"
+          ? { kind: "TLS asked", size }
+          : { kind: "encryption denied", size };
       case RequestCode.CancelRequest:
         checkCancelRequest(size);
         return { kind: "cancel", size, packet };

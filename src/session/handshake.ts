@@ -1,8 +1,8 @@
 // One client's handshake: start-up packets, identity, the connection to the server, the login.
 
-import { ENCRYPTION_DENIED, SqlState } from "../codec/codes.ts";
+import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
-import { encodeStartupMessage, type StartupMessage } from "../codec/frontend.ts";
+import { encodeStartupMessage } from "../codec/frontend.ts";
 import { SessionContext } from "../context/context.ts";
 import {
   findParameter,
@@ -13,11 +13,11 @@ import { decodeUsername, parseUsername, type UsernameRules } from "../context/us
 import type { LogFields, Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
-import { StartupExchange } from "../protocol/startup.ts";
 import { forwardCancel } from "./cancel.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
 import { LoginRelay, RefusedAtOnce } from "./login.ts";
+import { type ClientTls, openClient, type StartupPacket } from "./opening.ts";
 
 /** The largest message that is held whole during a handshake; PostgreSQL sends none near it. */
 export const HANDSHAKE_MESSAGE_SIZE_MAX = 64 * 1024;
@@ -28,11 +28,15 @@ export interface HandshakeOptions extends UsernameRules {
   readonly superuserBypass: readonly string[];
   /** The role of every session; null: the one in the user name. */
   readonly setRole: string | null;
+  /** TLS for clients; null when it is not to be had. */
+  readonly clientTls: ClientTls | null;
+  /** Whether a client may log in over a connection that is not encrypted. */
+  readonly clearAllowed: boolean;
   /** The server's address, for messages. */
   readonly upstreamAddress: string;
   /** Why no client may log in now; null when it may. A cancel request is passed on all the same. */
   readonly refusal: PgError | null;
-  /** Opens a connection to the server. */
+  /** Opens a connection to the server. Throws PgError, or the signal's reason when it aborts. */
   readonly dial: (signal: AbortSignal) => Promise<Transport>;
 }
 
@@ -75,18 +79,18 @@ export async function handshake(
   log: Logger,
   onIdentified: (facts: SessionFacts) => void,
 ): Promise<Established | null> {
-  const first = await receiveStartup(client, deadline);
-  const dial = (signal: AbortSignal) => dialUpstream(options, signal);
+  const first = await openClient(client, options.clientTls, deadline);
   if (first.kind === "cancel") {
-    await forwardCancel(first.packet, dial, deadline);
+    await forwardCancel(first.packet, options.dial, deadline);
     return null;
   }
   if (options.refusal !== null) throw options.refusal;
-  const login = prepareLogin(first.message, first.packet, options);
+  if (first.encryption === null && !options.clearAllowed) throw encryptionRequired(options);
+  const login = prepareLogin(first, options);
   onIdentified(login.facts);
   if (login.context !== null) log.debug("client identified", contextFields(login.context));
   try {
-    return await attempt(client, login.packet, login.context, dial, deadline, options);
+    return await attempt(client, login, login.packet, deadline, options);
   } catch (error) {
     if (!(error instanceof RefusedAtOnce)) throw error;
     if (login.plainPacket === null || !isAboutParameters(error)) return await passOn(client, error);
@@ -97,40 +101,27 @@ export async function handshake(
     });
   }
   try {
-    return await attempt(client, login.plainPacket, login.context, dial, deadline, options);
+    return await attempt(client, login, login.plainPacket, deadline, options);
   } catch (error) {
     if (error instanceof RefusedAtOnce) return await passOn(client, error);
     throw error;
   }
 }
 
-type FirstPacket =
-  | { readonly kind: "cancel"; readonly packet: Uint8Array }
-  | { readonly kind: "startup"; readonly packet: Uint8Array; readonly message: StartupMessage };
-
-async function receiveStartup(client: Inbox, deadline: Deadline): Promise<FirstPacket> {
-  const exchange = new StartupExchange();
-  const lost = (error: unknown): never => {
-    throw new ClientGone(error);
-  };
-  for (;;) {
-    const step = exchange.step(client.bytes, client.start, client.end);
-    if (step.kind === "incomplete") {
-      if (await deadline.race(client.fill().catch(lost)) === null) throw new ClientGone();
-      continue;
-    }
-    client.take(step.size);
-    if (step.kind !== "encryption asked") return step;
-    const denied = Uint8Array.of(ENCRYPTION_DENIED);
-    await deadline.race(writeAll(client.transport, denied).catch(lost));
-  }
+function encryptionRequired(options: HandshakeOptions): PgError {
+  return new PgError(
+    SqlState.InvalidAuthorizationSpecification,
+    "the connection is not encrypted, and pgvpd requires TLS of its clients",
+    {
+      hint: options.clientTls === null
+        ? "TLS is not configured: set tls_cert and tls_key."
+        : "Connect with sslmode=require or stricter.",
+    },
+  );
 }
 
-function prepareLogin(
-  message: StartupMessage,
-  packet: Uint8Array,
-  options: HandshakeOptions,
-): Login {
+function prepareLogin(startup: StartupPacket, options: HandshakeOptions): Login {
+  const { message, packet, encryption } = startup;
   const { parameters } = message;
   const user = findParameter(parameters, "user");
   if (user === null) {
@@ -142,10 +133,12 @@ function prepareLogin(
   const username = decodeUsername(user);
   const database = new TextDecoder().decode(findParameter(parameters, "database") ?? undefined);
   if (options.superuserBypass.includes(username)) {
+    encryption?.checkIdentity(username);
     const facts = { role: username, database: database || username, tenant: null };
     return { facts, context: null, packet, plainPacket: null };
   }
   const identity = parseUsername(username, options);
+  encryption?.checkIdentity(identity.values[0]!);
   refuseReservedParameters(parameters, options.contextVariables);
   const context = new SessionContext(
     options.contextVariables.map((name, index) => ({ name, value: identity.values[index]! })),
@@ -170,14 +163,13 @@ function contextFields({ settings }: SessionContext): LogFields {
 
 async function attempt(
   client: Inbox,
+  { context }: Login,
   packet: Uint8Array,
-  context: SessionContext | null,
-  dial: (signal: AbortSignal) => Promise<Transport>,
   deadline: Deadline,
   options: HandshakeOptions,
 ): Promise<Established> {
   deadline.phase = `connecting to the upstream server at ${options.upstreamAddress}`;
-  const transport = await dialWhileClientStays(client, dial, deadline);
+  const transport = await dialWhileClientStays(client, options.dial, deadline);
   try {
     const upstream = new Inbox(transport, HANDSHAKE_MESSAGE_SIZE_MAX);
     await deadline.race(
@@ -216,21 +208,6 @@ async function dialWhileClientStays(
     abandoned.abort();
     dialling.then((late) => late.close(), () => {});
     throw error instanceof PgError ? error : new ClientGone(error);
-  }
-}
-
-async function dialUpstream(options: HandshakeOptions, signal: AbortSignal): Promise<Transport> {
-  try {
-    return await options.dial(signal);
-  } catch (error) {
-    if (signal.aborted) throw signal.reason;
-    const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
-    throw new PgError(
-      SqlState.SqlClientUnableToEstablishConnection,
-      `could not connect to the upstream server at ${options.upstreamAddress}: ${reason}`,
-      { hint: "Check upstream_host and upstream_port, and that PostgreSQL is running there." },
-      { cause: error },
-    );
   }
 }
 

@@ -34,6 +34,8 @@ import { ClientGone, UpstreamRefused } from "./endings.ts";
 type Phase = "authenticating" | "greeting" | "confirming" | "done";
 
 const AUTHENTICATION_CODE_SIZE = 4;
+/** A SASLInitialResponse's header, mechanism, length and gs2 flag lie within. */
+const SASL_INITIAL_READ = 64;
 
 /** What the server may send before it is ready, and the client is shown as it comes. */
 const GREETING: ReadonlySet<number> = new Set<number>([
@@ -76,6 +78,8 @@ export class LoginRelay {
   #heard = false;
   #confirmation: ContextConfirmation | null = null;
   #askedForMd5 = false;
+  /** The server has offered to bind to its own TLS channel, and the client is not to know. */
+  #bindingWithheld = false;
   /** The packet that cancels what the server does for this client; null when it gave no key. */
   cancelRequest: Uint8Array | null = null;
 
@@ -213,6 +217,7 @@ export class LoginRelay {
       this.#forward(size);
     } else {
       this.upstream.take(size);
+      this.#bindingWithheld = true;
       this.#outgoing.push(narrowed);
       this.#heard = true;
     }
@@ -283,9 +288,23 @@ export class LoginRelay {
       if (length < LENGTH_SIZE || length > PASSWORD_MESSAGE_SIZE_MAX) {
         throw PgError.protocolViolation("invalid message length");
       }
+      if (this.#bindingWithheld) {
+        if (client.length < Math.min(1 + length, SASL_INITIAL_READ)) return;
+        this.#checkChannelBinding(HEADER_SIZE, Math.min(1 + length, client.length));
+      }
       this.#passingUp = 1 + length;
       this.#asked = false;
     }
+  }
+
+  /**
+   * A client on TLS that could bind to its channel says so when it was not offered that, and the
+   * server, which did offer it, takes this for a downgrade by somebody in the middle.
+   */
+  #checkChannelBinding(from: number, to: number): void {
+    this.#bindingWithheld = false; // only the first answer says it
+    const { bytes, start } = this.client;
+    if (saysChannelBinding(bytes, start + from, start + to)) throw bindingImpossible();
   }
 
   #toUpstream(bytes: Uint8Array): Promise<void> {
@@ -320,6 +339,26 @@ export class LoginRelay {
       }),
     );
   }
+}
+
+/** The gs2 flag `y` in a SASLInitialResponse: "I can bind, you seem not to". RFC 5802, 6. */
+function saysChannelBinding(bytes: Uint8Array, start: number, end: number): boolean {
+  const mechanismEnd = bytes.indexOf(0, start);
+  if (mechanismEnd < 0) return false;
+  const flagAt = mechanismEnd + 1 + LENGTH_SIZE;
+  return flagAt < end && bytes[flagAt] === "y".charCodeAt(0);
+}
+
+function bindingImpossible(): PgError {
+  return new PgError(
+    SqlState.InvalidAuthorizationSpecification,
+    "SCRAM with channel binding cannot be relayed: client and server are on two TLS connections",
+    {
+      detail: "The client supports channel binding, and the upstream server demands to hear so.",
+      hint: "Let pgvpd authenticate the client (pool_mode = session), " +
+        "or connect with channel_binding=disable.",
+    },
+  );
 }
 
 function malformed(): PgError {

@@ -69,7 +69,7 @@ Deno.test("without any layer every setting has its default", () => {
     poolPassword: null,
     poolIdleTimeout: 300_000,
     poolCheckoutTimeout: 5000,
-    upstreamTls: false,
+    upstreamTls: "disable",
     upstreamTlsVerify: true,
     tlsPort: null,
     adminPort: null,

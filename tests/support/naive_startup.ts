@@ -18,7 +18,7 @@ export function naiveDecision(bytes: Uint8Array, asked: ReadonlySet<number>): Na
   if (high === 1234 && (low === 5679 || low === 5680)) {
     if (size !== 8) return "08P01";
     if (asked.has(low)) return "0A000";
-    return bytes.length > 8 ? "08P01" : "encryption asked";
+    return bytes.length > 8 ? "08P01" : "encryption denied";
   }
   if (high !== 3) return "0A000";
   const pairs = naivePairs(bytes.subarray(8, size));

@@ -50,6 +50,8 @@ const DEFAULTS: SessionOptions = {
   contextVariables: ["app.current_tenant_id"],
   superuserBypass: ["postgres"],
   setRole: null,
+  clientTls: null,
+  clearAllowed: true,
   upstreamAddress: "db.test:5432",
   refusal: null,
   handshakeMsMax: 3_000,

@@ -3,7 +3,7 @@
 // Usage: deno run -A tests/support/wire_proxy_process.ts <upstream port>
 
 import { configureLog } from "../../src/log.ts";
-import { Proxy } from "../../src/server.ts";
+import { Proxy, WITHOUT_TLS } from "../../src/server.ts";
 import { proxyOptions } from "./wire_options.ts";
 
 configureLog({
@@ -12,7 +12,7 @@ configureLog({
   colour: false,
   write: (line) => console.error(line),
 });
-const proxy = await Proxy.start(proxyOptions(Number(Deno.args[0])));
+const proxy = await Proxy.start(proxyOptions(Number(Deno.args[0])), WITHOUT_TLS);
 console.log(proxy.port);
 for await (const _ of Deno.stdin.readable);
 await proxy.stop(0);
