@@ -133,7 +133,8 @@ function readKey(pem: string, file: string): { text: string; object: KeyObject }
   if (isEncrypted) {
     throw new CertificateError(
       `${file}: the private key is encrypted, and nobody is there to type the passphrase; ` +
-        "write it without one with: openssl pkey -in <file> -out <new file>",
+        "write it without one with: " +
+        `openssl pkey -in ${file} -out <new file>`,
     );
   }
   const keys = pemBlocks(pem).filter(({ label }) => label.endsWith("PRIVATE KEY"));
@@ -151,7 +152,7 @@ function readKey(pem: string, file: string): { text: string; object: KeyObject }
   } catch {
     throw new CertificateError(
       `${file}: the private key cannot be read; ` +
-        "check it with: openssl pkey -in <file> -noout -check",
+        `check it with: openssl pkey -in ${file} -noout -check`,
     );
   }
 }
