@@ -5,6 +5,8 @@ import * as x509 from "@peculiar/x509";
 import { createPrivateKey, sign, X509Certificate } from "node:crypto";
 import { DerReader, pemText } from "../../src/net/certificate_der.ts";
 
+export { x509 }; // to be had from here alone, for the order's sake
+
 const DAY_MS = 86_400_000;
 const ECDSA = { name: "ECDSA", namedCurve: "P-256" };
 const RSA = {
@@ -21,12 +23,12 @@ export interface TestCertificate {
   readonly keyPem: string;
   readonly certificate: X509Certificate;
   readonly keys: CryptoKeyPair;
-  readonly subject: x509.JsonName;
+  readonly subject: x509.Name;
 }
 
 export interface CertificateOptions {
   /** The common name, or a whole name. */
-  readonly subject?: string | x509.JsonName;
+  readonly subject?: string | x509.JsonNameParams;
   readonly dns?: readonly string[];
   readonly ips?: readonly string[];
   readonly uris?: readonly string[];
@@ -90,7 +92,9 @@ export async function makeCertificate(
 ): Promise<TestCertificate> {
   const { subject = "test", hash = "SHA-256" } = options;
   const keys = options.keys ?? await makeKeys(options.kind ?? "ecdsa");
-  const name = typeof subject === "string" ? [{ CN: [{ utf8String: subject }] }] : subject;
+  const name = new x509.Name(
+    typeof subject === "string" ? [{ CN: [{ utf8String: subject }] }] : subject,
+  );
   const signingKey = (issuer?.keys ?? keys).privateKey;
   const made = await x509.X509CertificateGenerator.create({
     subject: name,
@@ -156,7 +160,8 @@ export const NOT_YET = { notBefore: days(1), notAfter: days(10) } as const;
 /** DER of one value. */
 export function der(tag: number, ...contents: readonly Uint8Array[]): Uint8Array {
   const size = contents.reduce((sum, { length }) => sum + length, 0);
-  const length = size < 0x80 ? [size] : [0x82, size >> 8, size & 0xff];
+  const long = size < 0x100 ? [0x81, size] : [0x82, size >> 8, size & 0xff];
+  const length = size < 0x80 ? [size] : long;
   return Uint8Array.from([tag, ...length, ...contents.flatMap((one) => [...one])]);
 }
 
