@@ -30,7 +30,7 @@ export class StoredPasswordError extends Error {
  * Tells the forms apart as PostgreSQL does (get_password_type); null for the empty password, which
  * PostgreSQL never lets in.
  *
- * @throws {StoredPasswordError} for what begins like a SCRAM secret and is none, or is one beyond the
+ * @throws {StoredPasswordError} for what begins like a SCRAM secret and is none, or one beyond the
  * bounds of `parseScramSecret`: PostgreSQL would take it for a cleartext password.
  */
 export function parseStoredPassword(stored: Uint8Array): StoredPassword | null {

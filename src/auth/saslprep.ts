@@ -15,9 +15,9 @@ const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 const SPACE = 0x20;
 
 /**
- * The password to derive keys from. Like PostgreSQL, and unlike RFC 4013, it never refuses one: what
- * is not valid UTF-8, becomes empty, holds a prohibited or unassigned character, or breaks the rule
- * for bidirectional text is used byte for byte.
+ * The password to derive keys from. Like PostgreSQL, and unlike RFC 4013, it never refuses one:
+ * what is not valid UTF-8, becomes empty, holds a prohibited or unassigned character, or breaks the
+ * rule for bidirectional text is used byte for byte.
  *
  * Like PostgreSQL it looks for such characters before the normalization, not behind it. The
  * normalization is that of the Unicode version of V8, where PostgreSQL has its own; both agree on

@@ -18,7 +18,7 @@ export const SCRAM_KEY_CACHE_SIZE = 1000;
  * At its ceiling the cache forgets what was asked for longest ago.
  */
 export class ScramKeyCache {
-  /** The order of insertion is that of use. Derivations under way are in it: nobody starts twice. */
+  /** In the order of use. Derivations under way are in it too: nobody starts one twice. */
   readonly #entries = new Map<string, Promise<ScramKeys>>();
 
   constructor(

@@ -41,8 +41,8 @@ export interface ScramSecret {
 }
 
 /**
- * Reads `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`; null for anything else, and for
- * more than {@linkcode SCRAM_ITERATIONS_MAX} iterations or a salt that is empty or longer than
+ * Reads `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`; null for anything else, and
+ * for more than {@linkcode SCRAM_ITERATIONS_MAX} iterations or a salt that is empty or longer than
  * {@linkcode SCRAM_SALT_SIZE_MAX} bytes.
  */
 export function parseScramSecret(text: string): ScramSecret | null {
@@ -132,8 +132,8 @@ export function saltOfUser(user: string, key: Uint8Array = PROCESS_KEY): Uint8Ar
 }
 
 /**
- * A secret for a user that does not exist, or has no password for SCRAM: the exchange looks like any
- * other and fails at its end. PostgreSQL's mock_scram_secret.
+ * A secret for a user that does not exist, or has no password for SCRAM: the exchange looks like
+ * any other and fails at its end. PostgreSQL's mock_scram_secret.
  */
 export function mockScramSecret(
   user: string,

@@ -9,13 +9,16 @@ export const USERLIST_SIZE_MAX = 16 * 1024 * 1024;
 /** The longest user name, in bytes, and the longest password: PgBouncer's limits. */
 export const USERLIST_USER_SIZE_MAX = 127;
 export const USERLIST_PASSWORD_SIZE_MAX = 2047;
+/** How much of a line is looked at, in bytes; the rest is ignored, or too much. */
+const LINE_SIZE_MAX = 8192;
 
 const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** What `isspace` of C takes for white space, but for the line feed. */
 const BLANK = "[ \\t\\v\\f\\r]*";
 const FIELD = '"((?:[^"]|"")*)"';
 const ENTRY = new RegExp(`^${BLANK}${FIELD}${BLANK}${FIELD}`);
-const NO_ENTRY = new RegExp(`^${BLANK}(;.*)?$`, "s");
+const COMMENT = new RegExp(`^${BLANK};`);
+const EMPTY = new RegExp(`^${BLANK}$`);
 
 /** A line that is wrong. The message shows what the line should have, and never what it has. */
 export class UserlistError extends Error {
@@ -28,8 +31,8 @@ export class UserlistError extends Error {
 }
 
 /**
- * Reads `"user" "password"` lines. `""` stands for a quote; the rest of a line is ignored, and so is
- * a line that is blank or begins with `;`. A user with an empty password is known, and has null.
+ * Reads `"user" "password"` lines. `""` stands for a quote; the rest of a line is ignored, and so
+ * is a line that is blank or begins with `;`. A user with an empty password is known, and has null.
  *
  * Stricter than PgBouncer, which stops reading at its first mistake: fields do not go over the end
  * of a line, only blanks stand between them, and no user comes twice.
@@ -42,10 +45,11 @@ export function parseUserlist(file: Uint8Array): Map<string, StoredPassword | nu
   }
   const users = new Map<string, StoredPassword | null>();
   const firstLines = new Map<string, number>();
-  binaryText(file).split("\n").forEach((text, index) => {
+  binaryText(file).split("\n").forEach((whole, index) => {
     const line = index + 1;
+    const text = whole.slice(0, LINE_SIZE_MAX);
     if (text.includes("\0")) throw new UserlistError(line, "a zero byte");
-    if (NO_ENTRY.test(text)) return;
+    if (COMMENT.test(text) || EMPTY.test(whole)) return;
     const { user, password } = parseEntry(line, text);
     const firstLine = firstLines.get(user);
     if (firstLine !== undefined) {
