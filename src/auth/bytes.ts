@@ -1,6 +1,6 @@
 // What every file of this room does with bytes: text, base64, and comparing without telling where.
 
-import { createHmac, randomBytes, timingSafeEqual } from "node:crypto";
+import { createHash, createHmac, randomBytes, timingSafeEqual } from "node:crypto";
 
 /** A key of this process that nobody else knows, for digests that never leave it. */
 export const PROCESS_KEY: Uint8Array = randomBytes(32);
@@ -36,10 +36,14 @@ export function parseBase64(text: string): Uint8Array | null {
   }
 }
 
+export function sha256(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash("sha256").update(bytes).digest());
+}
+
 export function hmacSha256(key: Uint8Array, ...parts: readonly Uint8Array[]): Uint8Array {
   const hmac = createHmac("sha256", key);
   for (const part of parts) hmac.update(part);
-  return hmac.digest();
+  return new Uint8Array(hmac.digest());
 }
 
 /** Whether two secrets are equal, in a time that says nothing about where they differ. */

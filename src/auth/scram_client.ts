@@ -54,7 +54,7 @@ export class ScramClient {
   readonly #clientFirstBare: string;
   readonly #clientNonce: string;
   #awaits: "server-first" | "server-final" | "nothing" = "server-first";
-  #serverSignature = new Uint8Array();
+  #serverSignature: Uint8Array = new Uint8Array();
   #isVerified = false;
 
   /** @throws {ScramError} if the server offers nothing that is spoken here. */
@@ -92,7 +92,7 @@ export class ScramClient {
     const withoutProof = `c=${this.#channelBindingAttribute},r=${nonce}`;
     const sign = (key: Uint8Array) => signature(key, this.#clientFirstBare, text, withoutProof);
     const proof = xor(clientKey, sign(storedKeyOf(clientKey)));
-    this.#serverSignature = Uint8Array.from(sign(serverKey));
+    this.#serverSignature = sign(serverKey);
     this.#awaits = "server-final";
     return utf8(`${withoutProof},p=${proof.toBase64()}`);
   }

@@ -1,8 +1,7 @@
 // What both sides of SCRAM share: mechanisms, channel binding, and reading attributes.
 // https://www.rfc-editor.org/rfc/rfc5802#section-7
 
-import { createHmac, randomBytes } from "node:crypto";
-import { binaryBytes, binaryText, utf8 } from "./bytes.ts";
+import { binaryBytes, binaryText, hmacSha256, utf8 } from "./bytes.ts";
 
 /** The SASL mechanisms of https://www.postgresql.org/docs/current/sasl-authentication.html */
 export const ScramMechanism = {
@@ -50,7 +49,7 @@ export function malformed(detail: string): ScramError {
 
 /** A new nonce: printable and without commas. */
 export function randomNonce(): string {
-  return new Uint8Array(randomBytes(NONCE_SIZE)).toBase64();
+  return crypto.getRandomValues(new Uint8Array(NONCE_SIZE)).toBase64();
 }
 
 /** Whether every character is `printable` in the sense of RFC 5802: ASCII, no space, no comma. */
@@ -78,7 +77,7 @@ export function signature(
   clientFinalWithoutProof: string,
 ): Uint8Array {
   const authMessage = `${clientFirstBare},${serverFirst},${clientFinalWithoutProof}`;
-  return createHmac("sha256", key).update(binaryBytes(authMessage)).digest();
+  return hmacSha256(key, binaryBytes(authMessage));
 }
 
 /** ClientProof := ClientKey XOR ClientSignature, and back. */

@@ -1,9 +1,8 @@
 // SCRAM keys and the secrets PostgreSQL stores: parsed, written, derived, and made up.
 // https://www.rfc-editor.org/rfc/rfc5802#section-3 and the catalog pg_authid, rolpassword
 
-import { createHash } from "node:crypto";
 import { assert } from "../assert.ts";
-import { hmacSha256, parseBase64, PROCESS_KEY, utf8 } from "./bytes.ts";
+import { hmacSha256, parseBase64, PROCESS_KEY, sha256, utf8 } from "./bytes.ts";
 import { saslprep } from "./saslprep.ts";
 
 /** What a secret in `pg_authid.rolpassword` begins with. */
@@ -105,7 +104,7 @@ export async function deriveScramKeys(
 
 /** StoredKey := H(ClientKey). */
 export function storedKeyOf(clientKey: Uint8Array): Uint8Array {
-  return createHash("sha256").update(clientKey).digest();
+  return sha256(clientKey);
 }
 
 /** The secret that goes with a password's keys. */

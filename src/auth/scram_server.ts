@@ -41,12 +41,6 @@ export type ScramServerStep =
   /** The password is wrong, or there is no such user: 28P01, and nothing says which. */
   | { readonly kind: "failed" };
 
-/** The mechanisms to name in an AuthenticationSASL, the better one first. */
-export function offeredMechanisms(channelBinding: ChannelBinding | null): ScramMechanism[] {
-  if (channelBinding === null) return [ScramMechanism.Sha256];
-  return [ScramMechanism.Sha256Plus, ScramMechanism.Sha256];
-}
-
 /** One exchange with one client. It ends with its first error or outcome, and cannot be reused. */
 export class ScramServer {
   readonly #secret: ScramSecret;
@@ -212,6 +206,12 @@ export class ScramServer {
     const data = utf8(`v=${sign(serverKey).toBase64()}`);
     return { kind: "authenticated", data, keys: { clientKey, serverKey } };
   }
+}
+
+/** The mechanisms to name in an AuthenticationSASL, the better one first. */
+export function offeredMechanisms(channelBinding: ChannelBinding | null): ScramMechanism[] {
+  if (channelBinding === null) return [ScramMechanism.Sha256];
+  return [ScramMechanism.Sha256Plus, ScramMechanism.Sha256];
 }
 
 function downgraded(): ScramError {

@@ -15,7 +15,8 @@ const LINE_SIZE_MAX = 8192;
 const DECODER = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /** What `isspace` of C takes for white space, but for the line feed. */
 const BLANK = "[ \\t\\v\\f\\r]*";
-const FIELD = '"((?:[^"]|"")*)"';
+/** A quote that is followed by another is never the last one. */
+const FIELD = '"((?:[^"]|"")*)"(?!")';
 const ENTRY = new RegExp(`^${BLANK}${FIELD}${BLANK}${FIELD}`);
 const COMMENT = new RegExp(`^${BLANK};`);
 const EMPTY = new RegExp(`^${BLANK}$`);

@@ -7,6 +7,7 @@ import {
   hmacSha256,
   parseBase64,
   sameBytes,
+  sha256,
   utf8,
 } from "../../src/auth/bytes.ts";
 
@@ -47,6 +48,11 @@ Deno.test("hmacSha256 is that of RFC 4231, test case 2, in one part or two", () 
   const key = utf8("Jefe");
   assert.equal(hmacSha256(key, utf8("what do ya want for nothing?")).toHex(), expected);
   assert.equal(hmacSha256(key, utf8("what do ya want "), utf8("for nothing?")).toHex(), expected);
+});
+
+Deno.test("sha256 is that of FIPS 180-2", () => {
+  const expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+  assert.equal(sha256(utf8("abc")).toHex(), expected);
 });
 
 Deno.test("sameBytes compares bytes of any two sizes", () => {
