@@ -1,5 +1,6 @@
 // The keys of passwords in use, so that a thousand logins with one password derive them once.
 
+import { hmacSha256, PROCESS_KEY, utf8 } from "./bytes.ts";
 import {
   deriveScramKeys,
   saltOfUser,
@@ -8,7 +9,6 @@ import {
   type ScramSecret,
   scramSecretOf,
 } from "./scram_secret.ts";
-import { hmacSha256, PROCESS_KEY, utf8 } from "./bytes.ts";
 
 /** How many keys a cache keeps unless told otherwise. */
 export const SCRAM_KEY_CACHE_SIZE = 1000;
@@ -44,7 +44,10 @@ export class ScramKeyCache {
     return keys;
   }
 
-  /** The secret to log a user in whose password is known in the clear. */
+  /**
+   * The secret to log a user in whose password is known in the clear. Its salt is the one that
+   * `mockScramSecret` shows: whether a user exists cannot be seen from it.
+   */
   async secret(
     user: string,
     password: Uint8Array,

@@ -144,7 +144,7 @@ export class ScramServer {
         reader.at++;
         reader.comma();
         return;
-      case "p": {
+      case "p":
         if (!this.#isBound) {
           throw malformed(
             "The client selected SCRAM-SHA-256 without channel binding, but the SCRAM message " +
@@ -155,7 +155,6 @@ export class ScramServer {
           throw new ScramError("unsupported SCRAM channel-binding type");
         }
         return;
-      }
       default:
         throw malformed(`Unexpected channel-binding flag: ${shown(flag)}.`);
     }
@@ -176,7 +175,7 @@ export class ScramServer {
       throw malformed("Malformed proof in client-final-message.");
     }
     if (!reader.isAtEnd) throw malformed("Garbage found at the end of client-final-message.");
-    if (!sameBytes(utf8(nonce), utf8(this.#nonce))) {
+    if (nonce !== this.#nonce) {
       throw new ScramError("invalid SCRAM response", "Nonce does not match.");
     }
     return this.#verify(text.slice(0, proofStart - 1), proof);
@@ -185,7 +184,7 @@ export class ScramServer {
   #checkChannelBinding(attribute: string): void {
     const data = this.#isBound ? this.#channelBinding!.data : new Uint8Array();
     const expected = channelBindingInput(this.#gs2Header, data).toBase64();
-    if (sameBytes(utf8(attribute), utf8(expected))) return;
+    if (attribute === expected) return;
     if (!this.#isBound) {
       throw new ScramError("unexpected SCRAM channel-binding attribute in client-final-message");
     }
