@@ -64,7 +64,8 @@ export function verifyHost(leaf: X509Certificate, host: string): void {
   const commonName = hasNames ? null : commonNameOf(leaf);
   if (isAddress) {
     const wanted = addressBytes(host);
-    if (addresses.some((address) => sameBytes(address, wanted))) return;
+    const isThere = addresses.some((one) => wanted !== null && sameBytes(one, wanted));
+    if (isThere) return;
     if (commonName === host) return;
   } else {
     const names = commonName === null ? dnsNames : [commonName];
@@ -113,9 +114,9 @@ function printable(name: string): string {
   return name.slice(0, 253).replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, "?");
 }
 
-/** An IP address in network order, 4 or 16 bytes; none for an address with a zone. */
-function addressBytes(host: string): Uint8Array {
-  if (host.includes("%")) return new Uint8Array();
+/** An IP address in network order, 4 or 16 bytes; null when it has a zone. */
+function addressBytes(host: string): Uint8Array | null {
+  if (host.includes("%")) return null;
   if (isIP(host) === 4) return Uint8Array.from(host.split("."), Number);
   const groups = (part: string | undefined): number[] =>
     (part ?? "").split(":").filter((group) => group !== "").flatMap((group) => {
