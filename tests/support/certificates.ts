@@ -1,4 +1,4 @@
-// Certificates for tests, made on the spot: good ones that OpenSSL takes too, and ones with one fault.
+// Certificates for tests, made on the spot: good ones that OpenSSL takes, and others.
 
 import "reflect-metadata"; // before x509, which does not load without it
 import * as x509 from "@peculiar/x509";
@@ -43,6 +43,7 @@ export interface CertificateOptions {
   readonly pathLength?: number;
   readonly usages?: readonly ("serverAuth" | "clientAuth" | "any" | "emailProtection")[];
   readonly keyUsage?: x509.KeyUsageFlags;
+  /** Of the signature; an RSA issuer always takes SHA-256. */
   readonly hash?: "SHA-256" | "SHA-384" | "SHA-512";
   /** More of them, as they are. */
   readonly extensions?: readonly x509.Extension[];
@@ -173,11 +174,13 @@ function parts(sequence: Uint8Array): Uint8Array[] {
   return found;
 }
 
-/** An AlgorithmIdentifier without parameters or with NULL: `sha1WithRSAEncryption` and the like. */
+/** AlgorithmIdentifiers of RSA signatures: `sha1WithRSAEncryption` and the like. */
 export const ALGORITHM = {
   md5: Uint8Array.fromHex("300d06092a864886f70d0101040500"),
   sha1: Uint8Array.fromHex("300d06092a864886f70d0101050500"),
   sha224: Uint8Array.fromHex("300d06092a864886f70d01010e0500"),
+  sha384: Uint8Array.fromHex("300d06092a864886f70d01010c0500"),
+  sha512: Uint8Array.fromHex("300d06092a864886f70d01010d0500"),
 } as const;
 
 /** Changes the parts of a signed body. */
@@ -185,7 +188,7 @@ export type Change = (body: Uint8Array[]) => Uint8Array[];
 
 /**
  * What no honest maker makes: the parts of the signed body (version, serial number, algorithm,
- * issuer, validity, subject, key, extensions) as `change` gives them back, signed again by `issuer`.
+ * issuer, validity, subject, key, extensions) as `change` gives them back, and `issuer` signs them.
  */
 export function remake(
   one: TestCertificate,
