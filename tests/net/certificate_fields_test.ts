@@ -1,7 +1,7 @@
 // What a certificate says: versions, extensions, algorithms, signatures and names for people.
 
 import { strict as assert } from "node:assert";
-import { CertificateError } from "../../src/net/certificate_der.ts";
+import { CertificateError, DerReader } from "../../src/net/certificate_der.ts";
 import { nameText, readFields, signatureBy } from "../../src/net/certificate_fields.ts";
 import { parseCertificates } from "../../src/net/certificates.ts";
 import { ALGORITHM, der, makeCertificate, remakeDer, x509 } from "../support/certificates.ts";
@@ -39,6 +39,12 @@ Deno.test("fields: versions and extensions", async () => {
   const bare = remakeDer(one, one, (body) => body.slice(1, -1));
   assert.equal(readFields(bare).version, 1);
   refuses(remakeDer(one, one, (body) => [...body, der(5)]), /malformed/);
+});
+
+Deno.test("fields: nothing follows the signature", () => {
+  const { content } = new DerReader(one.der).next();
+  assert.equal(readFields(der(0x30, content)).version, 3);
+  refuses(der(0x30, content, der(5)), /malformed/);
 });
 
 Deno.test("fields: both places name one signature algorithm", () => {

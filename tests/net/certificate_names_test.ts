@@ -121,6 +121,8 @@ Deno.test("names: hostile host names", async () => {
   const odd = await withNames(der(0x87, Uint8Array.of(1, 2, 3)), der(0x87, new Uint8Array()));
   refuses(() => verifyHost(odd.certificate, "1.2.3.0"), /not for 1\.2\.3\.0/);
   refuses(() => verifyHost(odd.certificate, "fe80::1%lo"), /not for fe80/);
+  const empty = await withNames(der(0x82));
+  refuses(() => verifyHost(empty.certificate, ""), /not for $/);
   const inDirectory = await withNames(der(0xa4, der(0x30)));
   refuses(() => verifyHost(inDirectory.certificate, "x"), /is for test, not for x/);
 });

@@ -166,6 +166,8 @@ Deno.test("certificates: each next one issued the one before", async () => {
   refusesPair(later, pemOf(server, middle, other), server.keyPem);
   const impostor = await makeCa("middle", {}, root);
   refusesPair(/certificate 2 \(CN=middle\) did not issue/, pemOf(server, impostor), server.keyPem);
+  const renamed = await makeCa("renamed", { keys: middle.keys }, root);
+  refusesPair(/certificate 2 \(CN=renamed\) did not/, pemOf(server, renamed), server.keyPem);
   refusesPair(/is not the key of the first/, pemOf(middle, server), server.keyPem);
   // A signature that only others can check is left to them.
   const keys = await crypto.subtle.generateKey(P521, true, ["sign", "verify"]);
