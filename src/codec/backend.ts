@@ -43,6 +43,59 @@ export function withHint(
 export const READY_FOR_QUERY_IDLE: Uint8Array = new MessageWriter()
   .begin(BackendMessage.ReadyForQuery).byte(TransactionStatus.Idle).end().take();
 
+/** An Authentication message: what is asked for, and what goes with it. */
+export function encodeAuthentication(
+  request: number,
+  data: Uint8Array = new Uint8Array(),
+): Uint8Array<ArrayBuffer> {
+  return new MessageWriter().begin(BackendMessage.Authentication).int32(request).raw(data).end()
+    .take();
+}
+
+/** AuthenticationSASL with the mechanisms on offer, the most wanted first. */
+export function encodeSaslOffer(mechanisms: readonly string[]): Uint8Array<ArrayBuffer> {
+  const writer = new MessageWriter().begin(BackendMessage.Authentication)
+    .int32(AuthenticationRequest.SASL);
+  for (const name of mechanisms) writer.cstring(name);
+  return writer.byte(0).end().take();
+}
+
+/** The mechanisms in the body of an AuthenticationSASL. */
+export function parseSaslOffer(bytes: Uint8Array, start: number, end: number): string[] {
+  const reader = new MessageReader(bytes, start, end);
+  reader.int32();
+  const mechanisms: string[] = [];
+  for (let name = reader.cstring(); name !== ""; name = reader.cstring()) mechanisms.push(name);
+  reader.expectEnd();
+  return mechanisms;
+}
+
+/** A run-time parameter and its value, as a server reports it. */
+export function encodeParameterStatus(name: string, value: string): Uint8Array<ArrayBuffer> {
+  return new MessageWriter().begin(BackendMessage.ParameterStatus).cstring(name).cstring(value)
+    .end().take();
+}
+
+/** What a client must show to cancel its query. */
+export function encodeBackendKeyData(
+  processId: number,
+  secret: Uint8Array,
+): Uint8Array<ArrayBuffer> {
+  return new MessageWriter().begin(BackendMessage.BackendKeyData).int32(processId).raw(secret)
+    .end().take();
+}
+
+/** The newest version spoken here, and the protocol options that are not known here. */
+export function encodeNegotiateProtocolVersion(
+  version: number,
+  unknownOptions: readonly string[],
+): Uint8Array<ArrayBuffer> {
+  const writer = new MessageWriter().begin(BackendMessage.NegotiateProtocolVersion)
+    .int32(version).int32(unknownOptions.length);
+  for (const name of unknownOptions) writer.cstring(name);
+  return writer.end().take();
+}
+
 const PLUS_SUFFIX = "-PLUS";
 
 /**
@@ -55,11 +108,7 @@ export function withoutChannelBinding(
   start: number,
   end: number,
 ): Uint8Array | null {
-  const reader = new MessageReader(bytes, start, end);
-  reader.int32();
-  const mechanisms: string[] = [];
-  for (let name = reader.cstring(); name !== ""; name = reader.cstring()) mechanisms.push(name);
-  reader.expectEnd();
+  const mechanisms = parseSaslOffer(bytes, start, end);
   const kept = mechanisms.filter((name) => !name.endsWith(PLUS_SUFFIX));
   if (kept.length === mechanisms.length) return null;
   if (kept.length === 0) {
@@ -69,8 +118,5 @@ export function withoutChannelBinding(
       { detail: `It offers ${mechanisms.join(", ")}, which bind to the client's own TLS channel.` },
     );
   }
-  const writer = new MessageWriter().begin(BackendMessage.Authentication)
-    .int32(AuthenticationRequest.SASL);
-  for (const name of kept) writer.cstring(name);
-  return writer.byte(0).end().take();
+  return encodeSaslOffer(kept);
 }

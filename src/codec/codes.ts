@@ -15,7 +15,12 @@ export const PROTOCOL_MAJOR = 3;
 export const FrontendMessage = {
   Bind: 0x42, // 'B'
   Close: 0x43, // 'C'
+  CopyData: 0x64, // 'd'
+  CopyDone: 0x63, // 'c'
+  CopyFail: 0x66, // 'f'
+  Describe: 0x44, // 'D'
   Execute: 0x45, // 'E'
+  Flush: 0x48, // 'H'
   FunctionCall: 0x46, // 'F'
   Parse: 0x50, // 'P'
   PasswordMessage: 0x70, // 'p', also SASL and GSS responses
@@ -31,6 +36,8 @@ export const BackendMessage = {
   BindComplete: 0x32, // '2'
   CloseComplete: 0x33, // '3'
   CommandComplete: 0x43, // 'C'
+  CopyBothResponse: 0x57, // 'W'
+  CopyInResponse: 0x47, // 'G'
   DataRow: 0x44, // 'D'
   ErrorResponse: 0x45, // 'E'
   NegotiateProtocolVersion: 0x76, // 'v'
@@ -44,14 +51,18 @@ export const BackendMessage = {
 /** The Int32 that says what an Authentication message asks for. */
 export const AuthenticationRequest = {
   Ok: 0,
+  CleartextPassword: 3,
   MD5Password: 5,
   SASL: 10,
+  SASLContinue: 11,
   SASLFinal: 12,
 } as const;
 
 /** The transaction status in a ReadyForQuery. */
 export const TransactionStatus = {
   Idle: 0x49, // 'I'
+  InTransaction: 0x54, // 'T'
+  Failed: 0x45, // 'E'
 } as const;
 
 /** The answer to an SSLRequest or GSSENCRequest that is not granted. */
@@ -86,6 +97,7 @@ export const SqlState = {
   FeatureNotSupported: "0A000",
   CharacterNotInRepertoire: "22021",
   InvalidAuthorizationSpecification: "28000",
+  InvalidPassword: "28P01",
   InsufficientPrivilege: "42501",
   TooManyConnections: "53300",
   AdminShutdown: "57P01",

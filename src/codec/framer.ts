@@ -31,6 +31,8 @@ export class Framer {
   counted = 0;
   /** The last byte of the last ReadyForQuery: the transaction status. */
   transactionStatus = 0;
+  /** The last step ended with a header: `type` and `bodyRemaining` are those of a new message. */
+  headerEnded = false;
   #headerSeen = 0;
   #length = 0;
   readonly #counting: Uint8Array;
@@ -44,28 +46,41 @@ export class Framer {
     return !this.lost && this.#headerSeen === 0 && this.bodyRemaining === 0;
   }
 
+  /** Bytes of the next header that have come; it may be cut anywhere. */
+  get headerSeen(): number {
+    return this.#headerSeen;
+  }
+
   /** Walks `bytes[start, end)`. */
   walk(bytes: Uint8Array, start: number, end: number): void {
     let at = start;
-    while (at < end && !this.lost) {
-      if (this.bodyRemaining > 0) {
-        const step = Math.min(this.bodyRemaining, end - at);
-        this.bodyRemaining -= step;
-        at += step;
-        if (this.type === BackendMessage.ReadyForQuery) this.transactionStatus = bytes[at - 1]!;
-        continue;
+    while (at < end && !this.lost) at = this.step(bytes, at, end);
+  }
+
+  /**
+   * Walks on from `at`, and stops behind the next header, behind the body before it, or at the end.
+   *
+   * @returns where it stopped: a message has begun there if `headerEnded`.
+   */
+  step(bytes: Uint8Array, at: number, end: number): number {
+    this.headerEnded = false;
+    if (this.bodyRemaining > 0) {
+      const size = Math.min(this.bodyRemaining, end - at);
+      this.bodyRemaining -= size;
+      if (this.type === BackendMessage.ReadyForQuery) {
+        this.transactionStatus = bytes[at + size - 1]!;
       }
-      if (this.#headerSeen === 0 && end - at >= HEADER_SIZE) {
-        this.type = bytes[at]!;
-        this.#begin(
-          (bytes[at + 1]! << 24) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 8) | bytes[at + 4]!,
-        );
-        at += HEADER_SIZE;
-        continue;
-      }
-      this.#headerByte(bytes[at]!);
-      at++;
+      return at + size;
     }
+    if (this.#headerSeen === 0 && end - at >= HEADER_SIZE) {
+      this.type = bytes[at]!;
+      this.#begin(
+        (bytes[at + 1]! << 24) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 8) | bytes[at + 4]!,
+      );
+      return at + HEADER_SIZE;
+    }
+    this.#headerByte(bytes[at]!);
+    return at + 1;
   }
 
   #headerByte(byte: number): void {
@@ -80,6 +95,7 @@ export class Framer {
 
   #begin(length: number): void {
     this.#headerSeen = 0;
+    this.headerEnded = true;
     this.counted += this.#counting[this.type]!;
     this.bodyRemaining = length - LENGTH_SIZE;
     if (this.bodyRemaining < 0) this.lost = true;

@@ -77,6 +77,35 @@ export function encodeStartupMessage(message: StartupMessage): Uint8Array<ArrayB
   return packet;
 }
 
+/** A simple query. */
+export function encodeQuery(sql: string): Uint8Array<ArrayBuffer> {
+  return new MessageWriter().begin(FrontendMessage.Query).cstring(sql).end().take();
+}
+
+/** The answer to a request for a cleartext or MD5 password: the text with its terminator. */
+export function encodePassword(password: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new MessageWriter().begin(FrontendMessage.PasswordMessage).cstringBytes(password).end()
+    .take();
+}
+
+/** The selected mechanism and its first message. */
+export function encodeSaslInitialResponse(
+  mechanism: string,
+  data: Uint8Array,
+): Uint8Array<ArrayBuffer> {
+  return new MessageWriter().begin(FrontendMessage.PasswordMessage).cstring(mechanism)
+    .int32(data.length).raw(data).end().take();
+}
+
+/** A further message of the mechanism. */
+export function encodeSaslResponse(data: Uint8Array): Uint8Array<ArrayBuffer> {
+  return new MessageWriter().begin(FrontendMessage.PasswordMessage).raw(data).end().take();
+}
+
+/** Says that nothing more comes. */
+export const TERMINATE: Uint8Array = new MessageWriter().begin(FrontendMessage.Terminate).end()
+  .take();
+
 /** The packet of an SSLRequest. */
 export const SSL_REQUEST: Uint8Array = new MessageWriter().beginPacket()
   .int32(RequestCode.SSLRequest).end().take();

@@ -26,7 +26,7 @@ export class SessionContext {
   /** Parse, Bind, Execute, Close and Sync that set everything and read it back. */
   readonly message: Uint8Array;
 
-  constructor(variables: readonly Setting[], role: string) {
+  constructor(variables: readonly Setting[], readonly role: string) {
     this.settings = [...variables, { name: "role", value: role }];
     this.message = encodeBinaryQuery(
       statement(this.settings.length),
@@ -73,7 +73,11 @@ const EXPECTED_REPLIES = [
 export class ContextConfirmation {
   #received = 0;
 
-  constructor(readonly context: SessionContext) {}
+  /**
+   * @param fresh whether nothing of a session may have been there before: what was there is what
+   * RESET goes back to then, and must be nothing, or the same.
+   */
+  constructor(readonly context: SessionContext, readonly fresh = true) {}
 
   /**
    * Takes the message with body `bytes[start, end)`.
@@ -108,7 +112,7 @@ export class ContextConfirmation {
       const before = readValue(row);
       const after = readValue(row);
       if (after === null || !equals(after, wanted)) throw notTaken(name);
-      if (before !== null && !isUnset(name, before) && !equals(before, wanted)) {
+      if (this.fresh && before !== null && !isUnset(name, before) && !equals(before, wanted)) {
         throw wouldNotLast(name);
       }
     }

@@ -119,7 +119,8 @@ export class Flow {
   #isFull = false;
   #ended = false;
 
-  constructor(inbox: Inbox) {
+  /** @param inbox what the handshake has left; null when there was none. */
+  constructor(inbox: Inbox | null) {
     this.#inbox = inbox;
   }
 

@@ -1,0 +1,188 @@
+// Backend: one connection to the server, which outlives the clients it serves.
+// Hot: runs per read and per message. No objects, no closures, no copies; one promise per read.
+
+import { BackendMessage, TransactionStatus } from "../codec/codes.ts";
+import { Framer } from "../codec/framer.ts";
+import { Flow } from "../net/buffers.ts";
+import { type Transport, writeAll } from "../net/transport.ts";
+import { ReplyLedger } from "../protocol/ledger.ts";
+import { Capture } from "./capture.ts";
+
+/** Who is given what the server says. One at a time; whoever it is replaces another by itself. */
+export interface BackendConsumer {
+  /**
+   * Takes bytes, which are valid until the returned promise resolves; null when they have been
+   * taken already. Nothing more is read before. It must walk all of them with `backend.walk`.
+   */
+  consume(bytes: Uint8Array): Promise<void> | null;
+  /** The connection is over. */
+  lost(): void;
+}
+
+/** Why `walk` has stopped. */
+export const Stop = { AtEnd: 0, Ready: 1, ContextLost: 2 } as const;
+
+/** Takes nothing in: for the moment before anybody talks. */
+export const NOBODY: BackendConsumer = { consume: () => null, lost: () => {} };
+
+/** Message types that are counted: none, the ledger counts. */
+const NOTHING_COUNTED = new Uint8Array(256);
+
+/** `RESET` and `DISCARD ALL` with their terminators: the only tags that undo a context. */
+const RESET_SIZE = 6;
+const DISCARD_ALL_SIZE = 12;
+
+/**
+ * Reads for the whole life of the connection and hands everything to the consumer of the moment, so
+ * that no read is ever left pending in the hands of a client that has gone.
+ */
+export class Backend {
+  readonly ledger = new ReplyLedger();
+  /** The last ParameterStatus of each parameter. */
+  readonly parameters: Map<string, string>;
+  /** Why the last walk has stopped. */
+  stop: number = Stop.AtEnd;
+  /** Resolves when the connection has ended for whatever reason. */
+  readonly ended: Promise<void>;
+  bytesReceived = 0;
+  #consumer: BackendConsumer = NOBODY;
+  #isOver = false;
+  readonly #transport: Transport;
+  readonly #framer = new Framer(NOTHING_COUNTED);
+  readonly #capture: Capture;
+  readonly #over = Promise.withResolvers<void>();
+
+  /** @param parameters filled with what the server reports. */
+  constructor(transport: Transport, parameters: Map<string, string>) {
+    this.#transport = transport;
+    this.parameters = parameters;
+    this.#capture = new Capture(parameters);
+    this.ended = this.#over.promise;
+  }
+
+  /** Begins to read, once there is somebody to read for. */
+  start(): void {
+    void this.#read();
+  }
+
+  get peer(): string {
+    return this.#transport.peer;
+  }
+
+  /** Nothing more will come. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
+  get consumer(): BackendConsumer {
+    return this.#consumer;
+  }
+
+  /** Who is given what comes from now on. */
+  set consumer(consumer: BackendConsumer) {
+    this.#consumer = consumer;
+  }
+
+  /** Does the next byte begin a message? */
+  get atBoundary(): boolean {
+    return this.#framer.atBoundary;
+  }
+
+  /** The type of the last message, which may not have come as a whole. */
+  get lastType(): number {
+    return this.#framer.type;
+  }
+
+  /** Everything that was sent is answered, outside any transaction, and nothing stands in between. */
+  get idle(): boolean {
+    return this.ledger.settled && this.ledger.transactionStatus === TransactionStatus.Idle &&
+      this.#framer.atBoundary && !this.#isOver;
+  }
+
+  /**
+   * Follows `bytes[at, end)`, keeps the ledger and the parameters, and stops behind each
+   * ReadyForQuery, and behind the completion of a statement that has undone the session's context.
+   */
+  walk(bytes: Uint8Array, at: number, end: number): number {
+    const framer = this.#framer;
+    while (at < end) {
+      if (framer.lost) {
+        this.ledger.uncertain = true;
+        break;
+      }
+      const from = at;
+      at = framer.step(bytes, at, end);
+      if (framer.headerEnded) {
+        this.#messageBegins();
+        continue;
+      }
+      if (this.#capture.active) this.#capture.take(bytes, from, at, framer.bodyRemaining);
+      if (!framer.atBoundary) continue;
+      if (framer.type === BackendMessage.ReadyForQuery) {
+        this.ledger.ready(framer.transactionStatus);
+        this.stop = Stop.Ready;
+        return at;
+      }
+      if (this.#capture.contextLost) {
+        this.#capture.contextLost = false;
+        this.stop = Stop.ContextLost;
+        return at;
+      }
+    }
+    this.stop = Stop.AtEnd;
+    return end;
+  }
+
+  #messageBegins(): void {
+    const { type, bodyRemaining } = this.#framer;
+    switch (type) {
+      case BackendMessage.ReadyForQuery:
+        return;
+      case BackendMessage.ParameterStatus:
+        return this.#capture.begin(type, bodyRemaining);
+      case BackendMessage.CommandComplete:
+        if (bodyRemaining === RESET_SIZE || bodyRemaining === DISCARD_ALL_SIZE) {
+          this.#capture.begin(type, bodyRemaining);
+        }
+        return;
+      default:
+        return this.ledger.reply(type);
+    }
+  }
+
+  /** Resolves once the layer below has taken every byte. One at a time. */
+  send(bytes: Uint8Array): Promise<void> {
+    return writeAll(this.#transport, bytes);
+  }
+
+  /** What `send` does, for loops that go on with the rest themselves. */
+  write(bytes: Uint8Array): Promise<number> {
+    return this.#transport.write(bytes);
+  }
+
+  /** Ends the connection. May be called again. */
+  close(): void {
+    this.#transport.close();
+  }
+
+  async #read(): Promise<void> {
+    const flow = new Flow(null);
+    try {
+      for (;;) {
+        const buffer = flow.buffer();
+        const count = await this.#transport.read(buffer);
+        if (count === null) break;
+        this.bytesReceived += count;
+        const taken = this.#consumer.consume(flow.filled(buffer, count));
+        if (taken !== null) await taken;
+      }
+      flow.release();
+    } catch {
+      // A broken connection is one that is over.
+    }
+    this.#isOver = true;
+    this.#transport.close();
+    this.#consumer.lost();
+    this.#over.resolve();
+  }
+}

@@ -1,0 +1,56 @@
+// The few messages of a server whose bodies a backend looks into while it passes them on.
+
+import { BackendMessage } from "../codec/codes.ts";
+import { MessageReader } from "../codec/reader.ts";
+
+/** A longer ParameterStatus is passed on unread; the longest value PostgreSQL reports is a path. */
+const SIZE_MAX = 8 * 1024;
+/** Parameters that are remembered: PostgreSQL reports about fifteen. */
+const PARAMETERS_MAX = 100;
+/** Completion tags of statements that reset every run-time parameter, a context's among them. */
+const CONTEXT_LOST: ReadonlySet<string> = new Set(["RESET", "DISCARD ALL"]);
+
+/** Collects one body, however it is cut, and draws its conclusion. */
+export class Capture {
+  /** A body is being collected. */
+  active = false;
+  /** A statement has undone the session's context. Whoever reads it takes it back. */
+  contextLost = false;
+  #type = 0;
+  #body: Uint8Array = new Uint8Array(64);
+  #size = 0;
+
+  /** @param parameters where a ParameterStatus is entered. */
+  constructor(readonly parameters: Map<string, string>) {}
+
+  /** A message has begun. */
+  begin(type: number, bodySize: number): void {
+    if (bodySize <= 0 || bodySize > SIZE_MAX) return;
+    if (bodySize > this.#body.length) this.#body = new Uint8Array(bodySize);
+    this.active = true;
+    this.#type = type;
+    this.#size = 0;
+  }
+
+  /** A piece of its body, `bytes[start, end)`. */
+  take(bytes: Uint8Array, start: number, end: number, remaining: number): void {
+    this.#body.set(bytes.subarray(start, end), this.#size);
+    this.#size += end - start;
+    if (remaining > 0) return;
+    this.active = false;
+    try {
+      this.#conclude(new MessageReader(this.#body, 0, this.#size));
+    } catch {
+      // Malformed; the client that reads it will say so.
+    }
+  }
+
+  #conclude(reader: MessageReader): void {
+    const name = reader.cstring();
+    if (this.#type === BackendMessage.CommandComplete) {
+      if (CONTEXT_LOST.has(name)) this.contextLost = true;
+    } else if (this.parameters.has(name) || this.parameters.size < PARAMETERS_MAX) {
+      this.parameters.set(name, reader.cstring());
+    }
+  }
+}

@@ -1,0 +1,280 @@
+// PooledBackend: a server connection with what a pool and its sessions must know of it.
+
+import { SqlState, TransactionStatus } from "../codec/codes.ts";
+import { PgError } from "../codec/error.ts";
+import { encodeStartupMessage, type StartupParameter, TERMINATE } from "../codec/frontend.ts";
+import type { SessionContext, Setting } from "../context/context.ts";
+import { type Transport, writeAll } from "../net/transport.ts";
+import { Backend } from "./backend.ts";
+import type { UpstreamConnection } from "./connect.ts";
+import { IdleWatch } from "./conversation.ts";
+import { type ServerCredentials, ServerLogin } from "./login.ts";
+import {
+  asPgError,
+  confirmation,
+  converse,
+  type Exchange,
+  rowQuery,
+  StatementFailed,
+  statements,
+} from "./statements.ts";
+
+const UTF8 = new TextEncoder();
+const PROTOCOL_3_0 = 3 << 16;
+/** Roles of which is known that they do not leave row-level security. */
+const PROVED_ROLES_MAX = 100;
+/** How long a connection may take to answer a question of pgvpd's own. */
+const ANSWER_MS_MAX = 5_000;
+
+/** How a pool's connections are opened. */
+export interface BackendOptions {
+  readonly connect: (signal: AbortSignal) => Promise<UpstreamConnection>;
+  readonly credentials: ServerCredentials;
+  readonly database: string;
+  /** Start-up settings that cannot be changed later. */
+  readonly startupSettings: readonly Setting[];
+  /** Whether the login role, and every role that is set, must be subject to row-level security. */
+  readonly provesRoles: boolean;
+}
+
+/** One member of a pool. */
+export class PooledBackend {
+  readonly backend: Backend;
+  /** What the last session was, so that the next of its kind is preferred. */
+  contextKey: string | null = null;
+  /** Set by the server's own confirmation alone; null while the connection belongs to nobody. */
+  confirmedContext: SessionContext | null = null;
+  /** The settings of the client that has it. */
+  appliedSettings: readonly Setting[] = [];
+  /** A cancel request that is on its way; the connection must not change hands before. */
+  cancelling: Promise<void> | null = null;
+  readonly #login: ServerLogin;
+  readonly #options: BackendOptions;
+  readonly #provedRoles = new Set<string>();
+
+  private constructor(backend: Backend, login: ServerLogin, options: BackendOptions) {
+    this.backend = backend;
+    this.#login = login;
+    this.#options = options;
+  }
+
+  /**
+   * Connects, logs in, and has the server prove that the login role cannot leave row-level security.
+   *
+   * @throws {PgError} that says what failed; the signal's reason when it aborts.
+   */
+  static async open(options: BackendOptions, signal: AbortSignal): Promise<PooledBackend> {
+    const { transport, endPoint } = await options.connect(signal);
+    const onAbort = () => transport.close();
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      await sendStartup(transport, options);
+      const backend = new Backend(transport, new Map());
+      const login = new ServerLogin(backend, options.credentials, endPoint);
+      backend.start();
+      await login.result;
+      const member = new PooledBackend(backend, login, options);
+      await member.#proveRole(options.credentials.user, "upstream_user, or the user name", signal);
+      member.#watch();
+      return member;
+    } catch (error) {
+      transport.close();
+      if (signal.aborted) throw signal.reason;
+      throw asPgError(error, "the upstream server refused pgvpd's own query");
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /** Resolves when the connection has ended for whatever reason. */
+  get ended(): Promise<void> {
+    return this.backend.ended;
+  }
+
+  /** The server's process. */
+  get processId(): number {
+    return this.#login.processId;
+  }
+
+  /** The packet that cancels what the connection does; null when the server gave no key. */
+  get cancelRequest(): Uint8Array | null {
+    return this.#login.cancelRequest;
+  }
+
+  /** Ends the connection, in order when nothing is under way. May be called again. */
+  close(): void {
+    const { backend } = this;
+    if (backend.isOver) return;
+    if (!backend.idle) return backend.close();
+    backend.send(TERMINATE).catch(() => {}).finally(() => backend.close());
+  }
+
+  /** Whether it answers. */
+  async isAlive(signal: AbortSignal): Promise<boolean> {
+    if (!this.backend.idle) return false;
+    try {
+      await this.#bounded(converse(this.backend, [rowQuery(NOTHING_QUERY, [])]), signal);
+      return this.backend.idle;
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * Makes it a session's: the client's settings and the context, confirmed.
+   *
+   * @throws {PgError} for a setting that the server does not take (the connection is clean again
+   * when it is `idle` then), a role that is not proved, a context that is not confirmed.
+   */
+  async establish(
+    context: SessionContext,
+    settings: readonly Setting[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    if (!this.backend.idle) throw lost();
+    await this.#proveRole(context.role, "the user name or set_role", signal);
+    await this.#bounded(converse(this.backend, preparation(context, settings, true)), signal)
+      .catch(refusedSetting);
+    if (!this.backend.idle) throw lost();
+    this.confirmedContext = context;
+    this.appliedSettings = settings;
+  }
+
+  /**
+   * Sets settings and context once more, in the middle of a session that has reset them.
+   *
+   * @throws {PgError} when that fails: the session cannot go on.
+   */
+  async restore(): Promise<void> {
+    const context = this.confirmedContext;
+    if (context === null) throw lost();
+    this.confirmedContext = null;
+    await converse(this.backend, preparation(context, this.appliedSettings, false))
+      .catch(refusedSetting);
+    this.confirmedContext = context;
+  }
+
+  /**
+   * Removes everything that a session can leave behind. Call it when everything it has asked for is
+   * answered.
+   *
+   * @returns whether it is as new; when not, it must be closed.
+   */
+  async reset(signal: AbortSignal): Promise<boolean> {
+    const { backend } = this;
+    this.confirmedContext = null;
+    if (!backend.ledger.settled || !backend.atBoundary || backend.isOver) return false;
+    const inTransaction = backend.ledger.transactionStatus !== TransactionStatus.Idle;
+    try {
+      if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
+      const clean = inTransaction ? statements("ROLLBACK", "DISCARD ALL") : DISCARD_ALL;
+      await this.#bounded(converse(backend, [clean]), signal);
+    } catch {
+      return false;
+    }
+    this.appliedSettings = [];
+    if (!backend.idle) return false;
+    this.#watch();
+    return true;
+  }
+
+  #watch(): void {
+    new IdleWatch(this.backend);
+  }
+
+  /** Waits for an answer, but not for ever: a server that does not answer is as good as gone. */
+  async #bounded<T>(answer: Promise<T>, signal: AbortSignal): Promise<T> {
+    const late = Promise.withResolvers<never>();
+    late.promise.catch(() => {});
+    const giveUp = () => {
+      this.backend.close();
+      late.reject(signal.aborted ? signal.reason : lost());
+    };
+    const timer = setTimeout(giveUp, ANSWER_MS_MAX);
+    signal.addEventListener("abort", giveUp, { once: true });
+    try {
+      if (signal.aborted) giveUp();
+      return await Promise.race([answer, late.promise]);
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", giveUp);
+    }
+  }
+
+  /** @throws {PgError} 28000 for a role to which row-level security does not apply. */
+  async #proveRole(role: string, from: string, signal: AbortSignal): Promise<void> {
+    if (!this.#options.provesRoles || this.#provedRoles.has(role)) return;
+    const [[exempt]] = await this.#bounded(
+      converse(this.backend, [rowQuery(ROLE_QUERY, [role])]),
+      signal,
+    );
+    if (exempt === "t") {
+      throw new PgError(
+        SqlState.InvalidAuthorizationSpecification,
+        `role ${JSON.stringify(role)} is not subject to row-level security`,
+        {
+          detail: `It is a superuser or has BYPASSRLS; it comes from ${from}.`,
+          hint: "Take a role with NOSUPERUSER NOBYPASSRLS, or name it in pool_roles.",
+        },
+      );
+    }
+    if (this.#provedRoles.size >= PROVED_ROLES_MAX) this.#provedRoles.clear();
+    this.#provedRoles.add(role);
+  }
+}
+
+/**
+ * The settings of a client and its context: two statements, so that a setting which is refused does
+ * not undo the context, in one write.
+ */
+function preparation(
+  context: SessionContext,
+  settings: readonly Setting[],
+  fresh: boolean,
+): Exchange<unknown>[] {
+  const confirming = confirmation(context, fresh);
+  if (settings.length === 0) return [confirming];
+  const parameters = settings.flatMap(({ name, value }) => [name, value]);
+  return [rowQuery(settingsQuery(settings), parameters), confirming];
+}
+
+const DISCARD_ALL = statements("DISCARD ALL");
+const NOTHING_QUERY = "SELECT pg_catalog.convert_to('', 'UTF8')";
+const ROLE_QUERY = "SELECT pg_catalog.convert_to((SELECT pg_catalog.left((r.rolsuper OR " +
+  "r.rolbypassrls)::pg_catalog.text, 1) FROM pg_catalog.pg_roles r WHERE r.rolname " +
+  "OPERATOR(pg_catalog.=) pg_catalog.convert_from($1, 'UTF8')), 'UTF8')";
+
+async function sendStartup(transport: Transport, options: BackendOptions): Promise<void> {
+  const { credentials, database, startupSettings } = options;
+  const parameters: StartupParameter[] = [
+    { name: "user", value: UTF8.encode(credentials.user) },
+    { name: "database", value: UTF8.encode(database) },
+    ...startupSettings.map(({ name, value }) => ({ name, value: UTF8.encode(value) })),
+  ];
+  const packet = encodeStartupMessage({ protocolVersion: PROTOCOL_3_0, parameters });
+  try {
+    await writeAll(transport, packet);
+  } catch (cause) {
+    throw new PgError(SqlState.ConnectionFailure, "the upstream server went away", {}, { cause });
+  }
+}
+
+function settingsQuery(settings: readonly Setting[]): string {
+  const text = (parameter: number) => `pg_catalog.convert_from($${parameter}, 'UTF8')`;
+  const columns = settings.map((_, index) =>
+    `pg_catalog.convert_to(pg_catalog.set_config(${text(2 * index + 1)}, ` +
+    `${text(2 * index + 2)}, false), 'UTF8')`
+  );
+  return `SELECT ${columns.join(", ")}`;
+}
+
+function refusedSetting(error: unknown): never {
+  if (!(error instanceof StatementFailed)) throw error;
+  throw new PgError(error.sqlState, error.message, {
+    detail: "The connection's own settings could not be applied to a pooled connection.",
+  });
+}
+
+function lost(): PgError {
+  return new PgError(SqlState.ConnectionFailure, "the connection to the upstream server was lost");
+}

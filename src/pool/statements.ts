@@ -1,0 +1,190 @@
+// What pgvpd itself says to a pooled connection: cleaning, setting, proving, asking whether it lives.
+
+import { parseErrorResponse } from "../codec/backend.ts";
+import { BackendMessage, FrontendMessage, TransactionStatus } from "../codec/codes.ts";
+import { PgError } from "../codec/error.ts";
+import { encodeBinaryQuery, encodeQuery } from "../codec/frontend.ts";
+import { MessageReader } from "../codec/reader.ts";
+import { ContextConfirmation, type SessionContext } from "../context/context.ts";
+import type { Backend } from "./backend.ts";
+import { Conversation, isAsynchronous, malformedReply } from "./conversation.ts";
+
+const UTF8 = new TextEncoder();
+const TEXT = new TextDecoder();
+
+/** The replies to an extended query with one row, in their order. */
+const ROW_REPLIES: readonly number[] = [
+  BackendMessage.ParseComplete,
+  BackendMessage.BindComplete,
+  BackendMessage.DataRow,
+  BackendMessage.CommandComplete,
+  BackendMessage.CloseComplete,
+  BackendMessage.ReadyForQuery,
+];
+
+/** The server's answer to a statement of pgvpd's own was an error. */
+export class StatementFailed extends Error {
+  override readonly name = "StatementFailed";
+  constructor(readonly sqlState: string, message: string) {
+    super(message);
+  }
+}
+
+/** Something to say, and how the answer is read. */
+export interface Exchange<Result> {
+  readonly bytes: Uint8Array;
+  /** The messages in it that the ledger must know of. */
+  readonly requests: readonly number[];
+  readonly answer: (backend: Backend) => Conversation<Result>;
+}
+
+/**
+ * Says several things in one write, and reads the answers one after the other.
+ *
+ * @throws {StatementFailed} · {PgError} 08P01 when the replies are others than expected, 08006 when
+ * the server is gone; the first of them.
+ */
+export async function converse<Results extends readonly unknown[]>(
+  backend: Backend,
+  exchanges: { readonly [Index in keyof Results]: Exchange<Results[Index]> },
+): Promise<Results> {
+  const all: readonly Exchange<unknown>[] = exchanges;
+  const conversations = all.map(({ answer, requests }) => {
+    for (const type of requests) backend.ledger.request(type);
+    return answer(backend);
+  });
+  try {
+    await backend.send(joined(all.map(({ bytes }) => bytes)));
+  } catch {
+    backend.close(); // the conversations are told that the connection is over
+  }
+  return await Promise.all(conversations.map(({ result }) => result)) as unknown as Results;
+}
+
+/** Statements as simple queries, each answered by one completion and ReadyForQuery idle. */
+export function statements(...texts: readonly string[]): Exchange<void> {
+  return {
+    bytes: joined(texts.map((sql) => encodeQuery(sql))),
+    requests: texts.map(() => FrontendMessage.Query),
+    answer: (backend) => new Statements(backend, texts.length),
+  };
+}
+
+class Statements extends Conversation<void> {
+  #completed = false;
+  constructor(backend: Backend, private remaining: number) {
+    super(backend);
+  }
+
+  protected message(type: number, bytes: Uint8Array, start: number, end: number): void {
+    if (isAsynchronous(type)) return;
+    switch (type) {
+      case BackendMessage.CommandComplete:
+        if (this.#completed) break;
+        this.#completed = true;
+        return;
+      case BackendMessage.ErrorResponse:
+        throw failed(bytes, start, end);
+      case BackendMessage.ReadyForQuery:
+        if (!this.#completed || bytes[start] !== TransactionStatus.Idle) break;
+        this.#completed = false;
+        if (--this.remaining === 0) this.finish();
+        return;
+    }
+    throw malformedReply();
+  }
+}
+
+/**
+ * One query whose parameters and only row are bytes, as `encodeBinaryQuery` makes them; the answer
+ * is the columns of the row, null for NULL. When it fails, what stands behind it goes on.
+ */
+export function rowQuery(
+  sql: string,
+  parameters: readonly string[],
+): Exchange<(string | null)[]> {
+  return {
+    bytes: encodeBinaryQuery(sql, parameters.map((text) => UTF8.encode(text))),
+    requests: [FrontendMessage.Sync],
+    answer: (backend) => new RowQuery(backend),
+  };
+}
+
+class RowQuery extends Conversation<(string | null)[]> {
+  #received = 0;
+  #row: (string | null)[] = [];
+  #failure: StatementFailed | null = null;
+
+  protected message(type: number, bytes: Uint8Array, start: number, end: number): void {
+    if (isAsynchronous(type)) return;
+    if (type === BackendMessage.ErrorResponse) {
+      this.#failure ??= failed(bytes, start, end);
+      return;
+    }
+    // The connection stays in step: the failure is told when the server is ready again.
+    if (this.#failure !== null) {
+      if (type === BackendMessage.ReadyForQuery) this.finishWith(this.#failure);
+      return;
+    }
+    if (type !== ROW_REPLIES[this.#received]) throw malformedReply();
+    this.#received++;
+    if (type === BackendMessage.DataRow) this.#row = readRow(new MessageReader(bytes, start, end));
+    if (type === BackendMessage.ReadyForQuery) this.finish(this.#row);
+  }
+}
+
+function readRow(reader: MessageReader): (string | null)[] {
+  return Array.from({ length: reader.int16() }, () => {
+    const size = reader.int32();
+    return size < 0 ? null : TEXT.decode(reader.window(size));
+  });
+}
+
+/**
+ * Sets the context and has it read back.
+ *
+ * @param fresh whether nothing of a session may be there yet: a value that RESET would go back to
+ * is refused then.
+ */
+export function confirmation(context: SessionContext, fresh: boolean): Exchange<void> {
+  return {
+    bytes: context.message,
+    requests: [FrontendMessage.Sync],
+    answer: (backend) => new Confirmation(backend, context, fresh),
+  };
+}
+
+class Confirmation extends Conversation<void> {
+  readonly #confirmation: ContextConfirmation;
+  constructor(backend: Backend, context: SessionContext, fresh: boolean) {
+    super(backend);
+    this.#confirmation = new ContextConfirmation(context, fresh);
+  }
+
+  protected message(type: number, bytes: Uint8Array, start: number, end: number): void {
+    const step = this.#confirmation.step(type, bytes, start, end);
+    if (step === "confirmed") this.finish();
+  }
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  if (parts.length === 1) return parts[0]!;
+  const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
+}
+
+function failed(bytes: Uint8Array, start: number, end: number): StatementFailed {
+  const { sqlState, message } = parseErrorResponse(bytes, start, end);
+  return new StatementFailed(sqlState, message);
+}
+
+/** What the server refused, for the client. */
+export function asPgError(error: unknown, what: string): unknown {
+  if (!(error instanceof StatementFailed)) return error;
+  return new PgError(error.sqlState, `${what}: ${error.message}`, {}, { cause: error });
+}
