@@ -12,8 +12,8 @@ export { ConfigError, originText, problemText } from "./problems.ts";
 export type { Origin, Problem } from "./problems.ts";
 export { formatValue } from "./file.ts";
 export type { ConfigSources } from "./merge.ts";
-export { GROUPS } from "./table.ts";
-export type { Group } from "./table.ts";
+export { GROUPS } from "./row.ts";
+export type { Group } from "./row.ts";
 
 /** The effective values and where each came from. */
 export interface ResolvedSettings {

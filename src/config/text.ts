@@ -2,7 +2,7 @@
 // Pure: docs/generate.ts writes the files, a test compares them.
 
 import { FLAGS, type SettingDefinition, SETTINGS } from "./definitions.ts";
-import { GROUPS } from "./table.ts";
+import { GROUPS } from "./row.ts";
 
 const UNAVAILABLE = "not yet available";
 
