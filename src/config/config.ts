@@ -36,11 +36,14 @@ export function resolveSettings(sources: ConfigSources): ResolvedSettings {
 }
 
 /** What `resolveSettings` would complain about, in reading order: for `config check`. */
-export function problemsOf(
-  sources: ConfigSources,
-): { readonly problems: readonly Problem[]; readonly warnings: readonly string[] } {
-  const { problems, warnings } = mergeLayers(sources);
-  return { problems, warnings };
+export function problemsOf(sources: ConfigSources): {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly string[];
+  /** What could be read. Settings that a problem names are worth nothing. */
+  readonly settings: Settings;
+} {
+  const { problems, warnings, settings } = mergeLayers(sources);
+  return { problems, warnings, settings };
 }
 
 /** One row of `config show`. */
