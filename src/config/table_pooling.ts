@@ -79,7 +79,7 @@ const POOLS = {
     type: duration({ min: "1s", max: "168h" }),
     default: "1h",
     sentence: "Age at which a server connection is replaced.",
-    detail: "As soon as no client has it.",
+    detail: "One that a client has is replaced when the client leaves.",
     reloadable: true,
     available: true,
   },
@@ -129,7 +129,7 @@ const LOGINS = {
     type: choice(["tls", "anywhere"]),
     default: "tls",
     sentence: "Where cleartext passwords may travel.",
-    detail: "`tls`: cleartext passwords only over TLS, unix sockets and loopback; or `anywhere`.",
+    detail: "`tls`: over TLS, unix sockets and loopback only.",
     reloadable: true,
     available: true,
   },
@@ -156,10 +156,13 @@ const LOGINS = {
   },
   auth_query: {
     group: "Pooling",
-    type: text("a query"),
+    type: text("a query with $1 in it"),
     default: null,
     example: "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1",
     sentence: "Query for a role and its password; $1 is the role.",
+    detail:
+      "It gives one row of two columns, as `SELECT rolname, rolpassword FROM pg_authid WHERE " +
+      "rolname = $1` does, or none.",
     reloadable: true,
     available: true,
   },
@@ -197,7 +200,7 @@ const LOGINS = {
     type: count(1),
     default: "30",
     sentence: "Failed logins of one address in a minute.",
-    detail: "Further ones are refused.",
+    detail: "Further logins from there are refused.",
     reloadable: true,
     available: true,
   },
@@ -217,8 +220,8 @@ const LOGINS = {
     default: null,
     example: '"the password of the login role"',
     sentence: "Password that pgvpd gives to PostgreSQL.",
-    detail: "Only a client certificate (`upstream_tls_cert`) or a socket directory as " +
-      "`upstream_host` makes it dispensable in pool mode.",
+    detail: "Pooling needs it, unless `upstream_tls_cert` is set or `upstream_host` is a socket " +
+      "directory.",
     reloadable: true,
     secret: true,
     common: true,

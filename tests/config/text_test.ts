@@ -35,7 +35,6 @@ Deno.test("the example as it is sets nothing", () => {
 /** Defaults under which some of the examples would contradict or do nothing, and what lets them. */
 const FEATURES: Readonly<Record<string, string>> = {
   pool_mode: "session",
-  pool_auth: "cleartext",
   client_tls: "require",
   cert_identity: "cn",
   upstream_tls: "verify-full",
