@@ -1,20 +1,43 @@
 // `pgvpd config check` and `pgvpd config show`.
 
-import { describeEffective, problemsOf, problemText, resolveSettings } from "../config/config.ts";
+import {
+  describeEffective,
+  problemsOf,
+  problemText,
+  resolveSettings,
+  SETTINGS,
+  type Settings,
+} from "../config/config.ts";
+import { CommandError } from "./failure.ts";
 import { printError, printLine } from "./output.ts";
 import { readSources, readWhatCanBeRead, type SettingsArguments } from "./settings.ts";
+import { loadTls } from "./tls_files.ts";
 
 /** Prints every problem and warning; 1 when there is a problem. */
 export function checkConfig(from: SettingsArguments): number {
   const told: string[] = [];
   const sources = readWhatCanBeRead(from, (error) => told.push(error.message));
-  const { problems, warnings } = problemsOf(sources);
+  const { problems, warnings, settings } = problemsOf(sources);
   told.push(...problems.map(problemText));
+  const tlsKeys: readonly (string | null)[] = SETTINGS.filter(({ group }) => group === "TLS")
+    .map(({ key }) => key);
+  if (!problems.some(({ key }) => tlsKeys.includes(key))) told.push(...certificateFaults(settings));
   for (const warning of warnings) printError(`warning: ${warning}`);
   for (const problem of told) printError(problem);
   if (told.length === 0) printLine("The configuration is good.");
   else printError(`${told.length} problem${told.length === 1 ? "" : "s"}.`);
   return told.length === 0 ? 0 : 1;
+}
+
+/** What is wrong with the certificates, which none of the settings' problems is about. */
+function certificateFaults(settings: Settings): string[] {
+  try {
+    loadTls(settings);
+    return [];
+  } catch (error) {
+    if (error instanceof CommandError) return [error.message];
+    throw error;
+  }
 }
 
 /** Prints every value in force, secrets masked, with the layer that it comes from. */

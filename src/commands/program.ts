@@ -4,7 +4,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import denoJson from "../../deno.json" with { type: "json" };
 import { FLAGS } from "../config/config.ts";
 import { nearest } from "../config/problems.ts";
-import { renderHelp } from "../config/text.ts";
+import { renderHelp, renderShortHelp } from "../config/text.ts";
 import { COMPLETION_SHELLS, completions } from "./completions.ts";
 import { checkConfig, showConfig } from "./config_commands.ts";
 import { demo } from "./demo.ts";
@@ -30,7 +30,8 @@ class UsageError extends Error {
 /** Runs the command that the arguments name. Never rejects: what goes wrong is told on stderr. */
 export async function run(args: readonly string[]): Promise<ExitCode> {
   let exitCode: ExitCode = 0;
-  const program = buildProgram((code) => exitCode = code);
+  const isShort = args.includes("-h") && !args.includes("--help");
+  const program = buildProgram((code) => exitCode = code, () => helpText(isShort));
   try {
     await program.parseAsync([...args], { from: "user" });
     return exitCode;
@@ -45,7 +46,7 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
   }
 }
 
-function buildProgram(onEnd: (code: ExitCode) => void): Command {
+function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Command {
   const program = new Command("pgvpd")
     .description("Tenant identity for PostgreSQL connections.")
     .version(`pgvpd ${denoJson.version}`, "-V, --version")
@@ -55,7 +56,7 @@ function buildProgram(onEnd: (code: ExitCode) => void): Command {
       writeErr: (text) => writeAll(Deno.stderr, text),
       outputError: () => {}, // run() says it
     });
-  program.helpInformation = helpText;
+  program.helpInformation = help;
 
   const serveCommand = program.command("serve", { isDefault: true })
     .description("run the proxy (what pgvpd does without a command)")
@@ -63,7 +64,7 @@ function buildProgram(onEnd: (code: ExitCode) => void): Command {
       refuseWords(args, program);
       onEnd(await serve(settingsArguments(options)));
     });
-  serveCommand.helpInformation = helpText;
+  serveCommand.helpInformation = help;
   addSettingOptions(serveCommand);
 
   const config = program.command("config").description("look at the configuration");
@@ -106,11 +107,13 @@ Usage: pgvpd [options]                run the proxy
 
   -c, --config <path>                 Configuration file [pgvpd.conf, when there is one]
       --no-config                     Read no configuration file
-  -h, --help · -V, --version
+  -h                                  This help with the settings that are needed first
+      --help                          This help with every setting
+  -V, --version                       The version
 `;
 
-function helpText(): string {
-  return `${USAGE}\n${renderHelp()}`;
+function helpText(isShort: boolean): string {
+  return `${USAGE}\n${isShort ? renderShortHelp() : renderHelp()}`;
 }
 
 /** One option for each setting, and the two that say where the file is. */

@@ -12,8 +12,8 @@ export { ConfigError, originText, problemText } from "./problems.ts";
 export type { Origin, Problem } from "./problems.ts";
 export { formatValue } from "./file.ts";
 export type { ConfigSources } from "./merge.ts";
-export { GROUPS } from "./table.ts";
-export type { Group } from "./table.ts";
+export { GROUPS } from "./row.ts";
+export type { Group } from "./row.ts";
 
 /** The effective values and where each came from. */
 export interface ResolvedSettings {
@@ -36,11 +36,14 @@ export function resolveSettings(sources: ConfigSources): ResolvedSettings {
 }
 
 /** What `resolveSettings` would complain about, in reading order: for `config check`. */
-export function problemsOf(
-  sources: ConfigSources,
-): { readonly problems: readonly Problem[]; readonly warnings: readonly string[] } {
-  const { problems, warnings } = mergeLayers(sources);
-  return { problems, warnings };
+export function problemsOf(sources: ConfigSources): {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly string[];
+  /** What could be read. Settings that a problem names are worth nothing. */
+  readonly settings: Settings;
+} {
+  const { problems, warnings, settings } = mergeLayers(sources);
+  return { problems, warnings, settings };
 }
 
 /** One row of `config show`. */

@@ -1,7 +1,8 @@
 // The table of settings seen from outside: the type of the values, and every setting with all of
 // its names filled in.
 
-import { type Row, TABLE } from "./table.ts";
+import type { Row } from "./row.ts";
+import { TABLE } from "./table.ts";
 import type { ValueType } from "./values.ts";
 
 type CamelCase<Key extends string> = Key extends `${infer Head}_${infer Tail}`

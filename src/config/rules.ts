@@ -1,6 +1,6 @@
 // What must hold between settings, on the values that all layers together result in.
 
-import { definitionOf, type SettingKey, type Settings } from "./definitions.ts";
+import { definitionOf, type SettingKey, SETTINGS, type Settings } from "./definitions.ts";
 import { isLocalHost, isSocketDirectory } from "./hosts.ts";
 import { type Origin, originText, type Problem } from "./problems.ts";
 
@@ -30,18 +30,27 @@ function needs(key: SettingKey, other: SettingKey, why: string, applies: Applies
 }
 type Applies = (settings: Settings) => boolean;
 
-const hasTlsPort: Applies = (settings) => settings.tlsPort !== null;
 const hasCertIdentity: Applies = (settings) => settings.certIdentity !== "none";
 const usesUpstreamTls: Applies = (settings) => settings.upstreamTls !== "disable";
 const isPooling: Applies = (settings) => settings.poolMode !== "none";
 
-const RULES: readonly Rule[] = [
-  needs("tls_port", "tls_cert", "is set and", hasTlsPort),
-  needs("tls_port", "tls_key", "is set and", hasTlsPort),
-  needs("tls_cert", "tls_key", "is set and", (settings) => settings.tlsCert !== null),
-  needs("tls_key", "tls_cert", "is set and", (settings) => settings.tlsKey !== null),
+/** A setting that needs another one as soon as it is set itself. */
+function setNeeds(key: SettingKey, other: SettingKey): Rule {
+  return needs(
+    key,
+    other,
+    "is set and",
+    (settings) => settings[definitionOf(key).property] !== null,
+  );
+}
+
+const TLS_RULES: readonly Rule[] = [
+  setNeeds("tls_port", "tls_cert"),
+  setNeeds("tls_port", "tls_key"),
+  setNeeds("tls_cert", "tls_key"),
+  setNeeds("tls_key", "tls_cert"),
   needs("client_tls", "tls_cert", "is require and", (settings) => settings.clientTls === "require"),
-  needs("client_tls_ca", "tls_cert", "is set and", (settings) => settings.clientTlsCa !== null),
+  setNeeds("client_tls_ca", "tls_cert"),
   {
     keys: ["client_tls_ca", "client_tls"],
     check: (settings) =>
@@ -61,18 +70,8 @@ const RULES: readonly Rule[] = [
         ? ["client_tls", '"client_tls" is disable, but "tls_port" is set; remove one']
         : null,
   },
-  needs(
-    "upstream_tls_cert",
-    "upstream_tls_key",
-    "is set and",
-    (settings) => settings.upstreamTlsCert !== null,
-  ),
-  needs(
-    "upstream_tls_key",
-    "upstream_tls_cert",
-    "is set and",
-    (settings) => settings.upstreamTlsKey !== null,
-  ),
+  setNeeds("upstream_tls_cert", "upstream_tls_key"),
+  setNeeds("upstream_tls_key", "upstream_tls_cert"),
   {
     keys: ["upstream_tls", "upstream_host"],
     check: (settings) =>
@@ -95,8 +94,60 @@ const RULES: readonly Rule[] = [
         ]
         : null,
   },
-  needs("pool_mode", "pool_password", "is not none and", isPooling),
-  needs("pool_mode", "upstream_password", "is not none and", isPooling),
+];
+
+const POOLING_RULES: readonly Rule[] = [
+  {
+    keys: ["pool_mode", "pool_password", "auth_file", "auth_query"],
+    check: (settings) =>
+      isPooling(settings) && settings.poolPassword === null && settings.authFile === null &&
+        settings.authQuery === null
+        ? [
+          "pool_mode",
+          '"pool_mode" is not none and needs one of "pool_password", "auth_file" and "auth_query"',
+        ]
+        : null,
+  },
+  {
+    ...needs(
+      "pool_mode",
+      "upstream_password",
+      "is not none and",
+      (settings) =>
+        isPooling(settings) && settings.upstreamTlsCert === null &&
+        !isSocketDirectory(settings.upstreamHost),
+    ),
+    keys: ["pool_mode", "upstream_password", "upstream_tls_cert", "upstream_host"],
+  },
+  setNeeds("auth_query", "auth_user"),
+  {
+    keys: ["auth_query"],
+    check: (settings) =>
+      settings.authQuery !== null && !/\$1(?!\d)/.test(settings.authQuery)
+        ? ["auth_query", '"auth_query" has no $1, which stands for the role']
+        : null,
+  },
+  atMost("pool_min_idle", "pool_size"),
+  atMost("pool_min_idle", "pool_max_total"),
+];
+
+/** A number that must not be above another one, when both are set. */
+function atMost(key: SettingKey, other: SettingKey): Rule {
+  return {
+    keys: [key, other],
+    check: (settings, name) => {
+      const value = settings[definitionOf(key).property];
+      const limit = settings[definitionOf(other).property];
+      return value !== null && limit !== null && value > limit
+        ? [key, `"${key}" is ${value}, more than ${name(other)}, which is ${limit}`]
+        : null;
+    },
+  };
+}
+
+const RULES: readonly Rule[] = [
+  ...TLS_RULES,
+  ...POOLING_RULES,
   {
     keys: ["tenant_allow", "tenant_deny"],
     check: (settings, name) =>
@@ -165,10 +216,13 @@ function isDefault(settings: Settings, key: SettingKey): boolean {
   return text !== null && value !== null && type.format(value) === type.format(type.parse(text));
 }
 
+/** A warning for each of the keys that somebody set. */
+type Idle = (keys: readonly SettingKey[], why: string) => string[];
+
 /** Settings that are set and do nothing, because of another one. */
 export function ruleWarnings(merged: Merged): string[] {
   const { settings, origins } = merged;
-  const idle = (keys: readonly SettingKey[], why: string) =>
+  const idle: Idle = (keys, why) =>
     keys.flatMap((key) => {
       const origin = origins.get(key);
       if (origin === undefined || origin.layer === "default" || isDefault(settings, key)) return [];
@@ -188,8 +242,27 @@ export function ruleWarnings(merged: Merged): string[] {
     ...(["prefer", "require"].includes(settings.upstreamTls)
       ? idle(["upstream_tls_ca"], `with "upstream_tls" = ${settings.upstreamTls}`)
       : []),
+    ...(settings.upstreamTls === "true" && !settings.upstreamTlsVerify
+      ? idle(["upstream_tls_ca"], 'with "upstream_tls_verify" = false')
+      : []),
+    ...(isPooling(settings) ? poolingWarnings(settings, idle) : idle(POOLING_KEYS, NOT_POOLING)),
     ...(settings.listenHost.some(isSocketDirectory)
       ? []
       : idle(["unix_socket_mode"], 'without a unix socket directory in "listen_host"')),
+  ];
+}
+
+const NOT_POOLING = 'without "pool_mode"';
+const POOLING_KEYS = SETTINGS
+  .filter(({ group, key }) => group === "Pooling" && key !== "pool_mode").map(({ key }) => key);
+
+function poolingWarnings(settings: Settings, idle: Idle): string[] {
+  return [
+    ...(settings.authQuery === null
+      ? idle(["auth_user", "auth_password", "auth_database"], 'without "auth_query"')
+      : []),
+    ...(settings.poolAuth === "cleartext"
+      ? []
+      : idle(["pool_auth_cleartext"], 'without "pool_auth" = cleartext')),
   ];
 }

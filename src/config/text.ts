@@ -1,8 +1,8 @@
 // The table of settings as text: the example file, the docs page and the grouped help.
 // Pure: docs/generate.ts writes the files, a test compares them.
 
-import { FLAGS, type SettingDefinition, SETTINGS } from "./definitions.ts";
-import { GROUPS } from "./table.ts";
+import { type FlagDefinition, FLAGS, type SettingDefinition, SETTINGS } from "./definitions.ts";
+import { GROUPS } from "./row.ts";
 
 const UNAVAILABLE = "not yet available";
 
@@ -52,27 +52,39 @@ function exampleLine(definition: SettingDefinition): string {
   return `${definition.key} = ${definition.default ?? definition.example ?? ""}`;
 }
 
-/** The settings for `--help`: one line each under their groups, available ones only. */
+/** The available settings for `pgvpd --help`: one line each, under their groups. */
 export function renderHelp(): string {
-  const flags = FLAGS.filter((each) => each.setting.available);
+  const lines = helpLines(FLAGS.filter(({ setting }) => setting.available));
+  return GROUPS.flatMap((group) => {
+    const members = lines.filter(({ setting }) => setting.group === group);
+    return members.length === 0 ? [] : [`${group}:\n${textOf(members)}`];
+  }).join("\n");
+}
+
+/** The settings that people need first, for `pgvpd -h`: one line each. */
+export function renderShortHelp(): string {
+  return textOf(helpLines(FLAGS.filter(({ setting }) => setting.common === true)));
+}
+
+interface HelpLine {
+  readonly setting: SettingDefinition;
+  readonly text: string;
+}
+
+function helpLines(flags: readonly FlagDefinition[]): HelpLine[] {
   const left = flags.map(({ flag, shortFlag, placeholder, valueIsOptional }) => {
     const value = valueIsOptional ? `[=<${placeholder}>]` : ` <${placeholder}>`;
     return `  ${shortFlag === null ? "    " : `${shortFlag}, `}${flag}${value}`;
   });
   const width = Math.max(...left.map((text) => text.length)) + 2;
-  const lines: string[] = [];
-  for (const group of GROUPS) {
-    const members = flags.flatMap((each, index) => each.setting.group === group ? [index] : []);
-    if (members.length === 0) continue;
-    if (lines.length > 0) lines.push("");
-    lines.push(`${group}:`);
-    for (const index of members) {
-      const { sentence, setting } = flags[index]!;
-      const known = setting.default === null ? "" : ` [${setting.default}]`;
-      lines.push(left[index]!.padEnd(width) + sentence.replace(/\.$/, "") + known);
-    }
-  }
-  return lines.join("\n") + "\n";
+  return flags.map(({ sentence, setting }, index) => {
+    const known = setting.default === null ? "" : ` [${setting.default}]`;
+    return { setting, text: left[index]!.padEnd(width) + sentence.replace(/\.$/, "") + known };
+  });
+}
+
+function textOf(lines: readonly HelpLine[]): string {
+  return lines.map(({ text }) => `${text}\n`).join("");
 }
 
 /** `docs/configuration.md`, of which the prose is in `docs/configuration.intro.md`. */

@@ -44,6 +44,16 @@ export function integer(min: number, max: number, placeholder = "n"): ValueType<
   };
 }
 
+/** A TCP port; 0 stands for any free one where it is allowed. */
+export function portNumber(min: 0 | 1): ValueType<number> {
+  return integer(min, 65_535, "port");
+}
+
+/** How many there may be. */
+export function count(min: 0 | 1): ValueType<number> {
+  return integer(min, 1_000_000);
+}
+
 /** A permission mask in octal, as chmod takes it. */
 export function fileMode(): ValueType<number> {
   const allowed = "an octal file mode from 0000 to 0777";
@@ -192,7 +202,7 @@ export function path(
 }
 
 /** PostgreSQL cuts longer names (NAMEDATALEN less the end mark). */
-const NAME_BYTES_MAX = 63;
+export const NAME_BYTES_MAX = 63;
 
 /** A database role that SET ROLE can name. */
 export function roleName(): ValueType<string> {

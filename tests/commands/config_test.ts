@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { SETTINGS } from "../../src/config/config.ts";
+import { EXPIRED, makeCa, makeClient, makeServer } from "../support/certificates.ts";
 import { pgvpd, TestDirectory } from "../support/process_pgvpd.ts";
 
 const MISTAKES: readonly [line: string, told: RegExp][] = [
@@ -40,17 +41,73 @@ Deno.test("config check tells mistakes of all layers, an unreadable file among t
   assert.match(err, /\npgvpd: 4 problems\.\n$/);
 });
 
+/** The files that the example names, in a directory. */
+async function writeExampleFiles(directory: TestDirectory): Promise<void> {
+  const ca = await makeCa("example");
+  const [server, client] = [await makeServer(ca), await makeClient(ca, "pgvpd")];
+  const files = {
+    "server.crt": server.pem,
+    "server.key": server.keyPem,
+    "client-ca.crt": ca.pem,
+    "upstream-ca.crt": ca.pem,
+    "client.crt": client.pem,
+    "client.key": client.keyPem,
+    "userlist.txt": '"app_user" "x"\n',
+  };
+  for (const [name, text] of Object.entries(files)) await directory.write(name, text);
+}
+
+const FEATURES: readonly [from: string, to: string][] = [
+  ["pool_mode = none", "pool_mode = session"],
+  ["client_tls = allow", "client_tls = require"],
+  ["cert_identity = none", "cert_identity = cn"],
+  ["upstream_tls = disable", "upstream_tls = verify-full"],
+];
+
 Deno.test("config check finds a good file good, and the example with every line set", async () => {
   await using directory = await TestDirectory.make();
+  await writeExampleFiles(directory);
   const example = await Deno.readTextFile(new URL("../../pgvpd.conf.example", import.meta.url));
-  const uncommented = example.replaceAll(/^# (?=\w+ = )/gm, "");
+  let uncommented = example.replaceAll(/^# (?=\w+ = )/gm, "");
   const available = SETTINGS.filter(({ available }) => available);
   assert.equal(uncommented.match(/^\w+ = /gm)?.length, available.length, "every line was set");
+  for (const [from, to] of FEATURES) {
+    assert(uncommented.includes(from));
+    uncommented = uncommented.replace(from, to);
+  }
+  uncommented = uncommented.replaceAll("/etc/pgvpd/", `${directory.path}/`);
   for (const text of ["port = 7000\n", uncommented]) {
     const path = await directory.write("good.conf", text);
     const { code, out, err } = await pgvpd(["config", "check", "-c", path]);
     assert.deepEqual([code, out, err], [0, "The configuration is good.\n", ""]);
   }
+});
+
+Deno.test("config check looks into the certificates, beside other mistakes too", async () => {
+  await using directory = await TestDirectory.make();
+  const ca = await makeCa("example");
+  const one = await makeServer(ca);
+  const files = [
+    await directory.write("one.crt", one.pem),
+    await directory.write("other.key", (await makeServer(ca)).keyPem),
+    await directory.write("old.crt", (await makeServer(ca, { ...EXPIRED, keys: one.keys })).pem),
+    await directory.write("one.key", one.keyPem),
+  ] as const;
+  const check = (certificate: string, key: string, more: string[] = []) =>
+    pgvpd(["config", "check", "--tls-cert", certificate, "--tls-key", key, ...more]);
+  const other = await check(files[0], files[1], ["--port", "x"]);
+  assert.match(other.err, /^pgvpd: flag --port: .*\npgvpd: .*other\.key.*\npgvpd: 2 problems\.\n$/);
+  const old = await check(files[2], files[3]);
+  assert.match(old.err, /^pgvpd: .*old\.crt.*\npgvpd: 1 problem\.\n$/);
+  assert.deepEqual([old.code, (await check(files[0], files[3])).code], [1, 0]);
+  const missing = await check(files[0], "/nowhere.key");
+  assert.match(missing.err, /cannot be read.*\npgvpd: 1 problem\.\n$/, "told once");
+});
+
+Deno.test("config check tells an auth_file that cannot be read", async () => {
+  const { code, err } = await pgvpd(["config", "check", "--auth-file", "/nowhere/userlist.txt"]);
+  assert.equal(code, 1);
+  assert.match(err, /flag --auth-file: "auth_file" is "\/nowhere\/userlist\.txt", which cannot be/);
 });
 
 Deno.test("config show masks secrets and names where every value comes from", async () => {

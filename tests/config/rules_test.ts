@@ -9,6 +9,7 @@ const DISK: Record<string, string> = {
   "/tls/crt": CERTIFICATE,
   "/tls/key": KEY,
   "/resolvers.toml": "",
+  "/userlist.txt": "",
 };
 
 interface Told {
@@ -33,13 +34,39 @@ function check(file: string, environment: Record<string, string> = {}): Told {
 }
 
 const TLS = "tls_cert = /tls/crt\ntls_key = /tls/key\n";
+const CLIENT_CA = `${TLS}client_tls = require\nclient_tls_ca = /tls/crt\n`;
+const UPSTREAM_CERT = "upstream_tls_cert = /tls/crt\nupstream_tls_key = /tls/key\n";
+const POOL = "pool_mode = session\npool_password = a\nupstream_password = b\n";
 
 Deno.test("rules that are kept", () => {
   const kept = [
     "",
     `${TLS}tls_port = 6433`,
-    "pool_mode = session\npool_password = a\nupstream_password = b",
+    TLS,
+    `${TLS}client_tls = require`,
+    "client_tls = disable",
+    CLIENT_CA,
+    `${CLIENT_CA}cert_identity = cn`,
+    `${CLIENT_CA}cert_identity = san-uri\ncert_identity_prefix = a/`,
+    "upstream_tls = on",
+    "upstream_tls = on\nupstream_tls_verify = off",
+    "upstream_tls = on\nupstream_tls_ca = /tls/crt",
+    "upstream_tls = prefer\nupstream_host = /run/postgresql",
+    "upstream_tls = off\nupstream_host = /run/postgresql",
+    `upstream_tls = require\n${UPSTREAM_CERT}`,
+    "upstream_tls = require\nupstream_tls_direct = on",
+    "upstream_tls = true\nupstream_tls_direct = on",
+    "upstream_tls_direct = off",
+    POOL,
     "pool_mode = none",
+    "pool_mode = session\nauth_file = /userlist.txt\nupstream_password = b",
+    "pool_mode = session\nauth_query = SELECT $1\nauth_user = a\nupstream_password = b",
+    `pool_mode = session\npool_password = a\nupstream_tls = on\n${UPSTREAM_CERT}`,
+    "pool_mode = session\npool_password = a\nupstream_host = /run/postgresql",
+    `${POOL}auth_query = SELECT $1\nauth_user = a\nauth_password = b\nauth_database = c`,
+    `${POOL}pool_auth = cleartext\npool_auth_cleartext = anywhere`,
+    `${POOL}pool_min_idle = 20\npool_max_total = 20`,
+    `${POOL}pool_max_total = 5`,
     "tenant_allow = a",
     "tenant_deny = a",
     "resolvers = /resolvers.toml",
@@ -62,10 +89,68 @@ const BROKEN: readonly [file: string, ...problems: string[]][] = [
   [
     "tls_port = 6433\ntls_cert = /tls/crt",
     'pgvpd.conf:1: "tls_port" is set and needs "tls_key"',
+    'pgvpd.conf:2: "tls_cert" is set and needs "tls_key"',
+  ],
+  ["tls_cert = /tls/crt", 'pgvpd.conf:1: "tls_cert" is set and needs "tls_key"'],
+  ["tls_key = /tls/key", 'pgvpd.conf:1: "tls_key" is set and needs "tls_cert"'],
+  ["client_tls = require", 'pgvpd.conf:1: "client_tls" is require and needs "tls_cert"'],
+  [
+    "client_tls_ca = /tls/crt\nclient_tls = require",
+    'pgvpd.conf:1: "client_tls_ca" is set and needs "tls_cert"',
+    'pgvpd.conf:2: "client_tls" is require and needs "tls_cert"',
+  ],
+  [
+    `${TLS}client_tls_ca = /tls/crt`,
+    'pgvpd.conf:3: "client_tls_ca" means nothing to clients in the clear; it needs ' +
+    '"client_tls" = require',
+  ],
+  [
+    `${TLS}cert_identity = cn`,
+    'pgvpd.conf:3: "cert_identity" is not none and needs "client_tls_ca"',
+  ],
+  [
+    `${TLS}tls_port = 6433\nclient_tls = disable`,
+    'pgvpd.conf:4: "client_tls" is disable, but "tls_port" is set; remove one',
+  ],
+  [
+    "upstream_tls = on\nupstream_tls_cert = /tls/crt",
+    'pgvpd.conf:2: "upstream_tls_cert" is set and needs "upstream_tls_key"',
+  ],
+  [
+    "upstream_tls_key = /tls/key",
+    'pgvpd.conf:1: "upstream_tls_key" is set and needs "upstream_tls_cert"',
+  ],
+  [
+    "upstream_tls = require\nupstream_host = /run/postgresql",
+    'pgvpd.conf:1: "upstream_tls" needs a TCP "upstream_host": PostgreSQL has no TLS on a unix ' +
+    "socket",
+  ],
+  ...["disable", "prefer"].map((mode) =>
+    [
+      `upstream_tls = ${mode}\nupstream_tls_direct = on`,
+      'pgvpd.conf:2: "upstream_tls_direct" needs "upstream_tls" = require or stricter',
+    ] as [string, string]
+  ),
+  [
+    `${POOL}auth_query = SELECT $1`,
+    'pgvpd.conf:4: "auth_query" is set and needs "auth_user"',
+  ],
+  [
+    `${POOL}auth_query = SELECT $10\nauth_user = a`,
+    'pgvpd.conf:4: "auth_query" has no $1, which stands for the role',
+  ],
+  [
+    `${POOL}pool_min_idle = 21`,
+    'pgvpd.conf:4: "pool_min_idle" is 21, more than "pool_size" (default), which is 20',
+  ],
+  [
+    `${POOL}pool_min_idle = 10\npool_max_total = 9`,
+    'pgvpd.conf:4: "pool_min_idle" is 10, more than "pool_max_total" (pgvpd.conf:5), which is 9',
   ],
   [
     "pool_mode = session",
-    'pgvpd.conf:1: "pool_mode" is not none and needs "pool_password"',
+    'pgvpd.conf:1: "pool_mode" is not none and needs one of "pool_password", "auth_file" and ' +
+    '"auth_query"',
     'pgvpd.conf:1: "pool_mode" is not none and needs "upstream_password"',
   ],
   [
@@ -138,16 +223,63 @@ Deno.test("a value that cannot be read breaks no rule besides", () => {
   );
 });
 
-Deno.test("what is set and does nothing is warned about", () => {
-  assert.deepEqual(check(TLS).warnings, [
-    'pgvpd.conf:1: "tls_cert" does nothing without "tls_port"',
-    'pgvpd.conf:2: "tls_key" does nothing without "tls_port"',
-  ]);
-  assert.deepEqual(check("upstream_tls_verify = no").warnings, [
-    'pgvpd.conf:1: "upstream_tls_verify" does nothing without "upstream_tls"',
-  ]);
-  assert.deepEqual(check("unix_socket_mode = 0700").warnings, [
+const IDLE: readonly [file: string, ...warnings: string[]][] = [
+  [
+    `client_tls = disable\n${TLS}`,
+    'pgvpd.conf:2: "tls_cert" does nothing with "client_tls" = disable',
+    'pgvpd.conf:3: "tls_key" does nothing with "client_tls" = disable',
+  ],
+  [
+    `${CLIENT_CA}cert_identity_prefix = a/`,
+    'pgvpd.conf:5: "cert_identity_prefix" does nothing without "cert_identity"',
+  ],
+  [
+    `upstream_tls_ca = /tls/crt\n${UPSTREAM_CERT}`,
+    'pgvpd.conf:1: "upstream_tls_ca" does nothing without "upstream_tls"',
+    'pgvpd.conf:2: "upstream_tls_cert" does nothing without "upstream_tls"',
+  ],
+  [
+    "upstream_tls_verify = no",
+    'pgvpd.conf:1: "upstream_tls_verify" does nothing without "upstream_tls" = true',
+  ],
+  [
+    "upstream_tls = verify-full\nupstream_tls_verify = no",
+    'pgvpd.conf:2: "upstream_tls_verify" does nothing without "upstream_tls" = true',
+  ],
+  [
+    "upstream_tls = require\nupstream_tls_ca = /tls/crt",
+    'pgvpd.conf:2: "upstream_tls_ca" does nothing with "upstream_tls" = require',
+  ],
+  [
+    "upstream_tls = true\nupstream_tls_verify = no\nupstream_tls_ca = /tls/crt",
+    'pgvpd.conf:3: "upstream_tls_ca" does nothing with "upstream_tls_verify" = false',
+  ],
+  [
+    "auth_user = a\npool_size = 5\nupstream_password = b",
+    'pgvpd.conf:2: "pool_size" does nothing without "pool_mode"',
+    'pgvpd.conf:1: "auth_user" does nothing without "pool_mode"',
+    'pgvpd.conf:3: "upstream_password" does nothing without "pool_mode"',
+  ],
+  ["pool_size = 20"], // its default
+  [
+    `${POOL}auth_user = a\nauth_password = b\nauth_database = c`,
+    'pgvpd.conf:4: "auth_user" does nothing without "auth_query"',
+    'pgvpd.conf:5: "auth_password" does nothing without "auth_query"',
+    'pgvpd.conf:6: "auth_database" does nothing without "auth_query"',
+  ],
+  [
+    `${POOL}pool_auth_cleartext = anywhere`,
+    'pgvpd.conf:4: "pool_auth_cleartext" does nothing without "pool_auth" = cleartext',
+  ],
+  [
+    "unix_socket_mode = 0700",
     'pgvpd.conf:1: "unix_socket_mode" does nothing without a unix socket directory in "listen_host"',
-  ]);
-  assert.deepEqual(check("unix_socket_mode = 0700\nlisten_host = /run/x").warnings, []);
+  ],
+  ["unix_socket_mode = 0700\nlisten_host = /run/x"],
+];
+
+Deno.test("what is set and does nothing is warned about", () => {
+  for (const [file, ...warnings] of IDLE) {
+    assert.deepEqual(check(file), { problems: [], warnings }, file);
+  }
 });

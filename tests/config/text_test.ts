@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { FLAGS, problemsOf, resolveSettings, SETTINGS } from "../../src/config/config.ts";
 import { parseFile } from "../../src/config/file.ts";
-import { renderDocs, renderExample, renderHelp } from "../../src/config/text.ts";
+import { renderDocs, renderExample, renderHelp, renderShortHelp } from "../../src/config/text.ts";
 
 const STALE = "is stale; run: deno run -A docs/generate.ts";
 
@@ -32,20 +32,49 @@ Deno.test("the example as it is sets nothing", () => {
   assert.deepEqual(parseFile(renderExample()), { entries: [], faults: [] });
 });
 
-Deno.test("the example with every line uncommented has nothing wrong with it", () => {
-  const file = { path: "pgvpd.conf.example", text: uncommented() };
-  const sources = { file, environment: {}, flags: {} };
-  assert.deepEqual(problemsOf(sources), { problems: [], warnings: [] });
+/** Defaults under which some of the examples would contradict or do nothing, and what lets them. */
+const FEATURES: Readonly<Record<string, string>> = {
+  pool_mode: "session",
+  client_tls: "require",
+  cert_identity: "cn",
+  upstream_tls: "verify-full",
+};
+
+Deno.test("the example with every line uncommented and the features on has nothing wrong with it", () => {
+  const text = uncommented().replace(
+    /^(\w+) = .*$/gm,
+    (line, key) => key in FEATURES ? `${key} = ${FEATURES[key]}` : line,
+  );
+  const paths = new Set(SETTINGS.map((each) => each.example));
+  const sources = {
+    file: { path: "pgvpd.conf.example", text },
+    environment: {},
+    flags: {},
+    readFile(path: string) {
+      assert.ok(paths.has(path), path);
+      return "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
+    },
+  };
+  const { problems, warnings, settings } = problemsOf(sources);
+  assert.deepEqual({ problems, warnings }, { problems: [], warnings: [] });
   const available = SETTINGS.filter((each) => each.available);
   assert.deepEqual(
-    parseFile(file.text).entries.map((entry) => entry.key),
+    parseFile(text).entries.map((entry) => entry.key),
     available.map((each) => each.key),
   );
-  const { settings } = resolveSettings(sources);
-  const defaults = resolveSettings({ environment: {}, flags: {} }).settings;
-  for (const { property, default: text } of available) {
-    if (text !== null) assert.deepEqual(settings[property], defaults[property], property);
+  for (const { key, property, type, default: byDefault, example } of available) {
+    const written = FEATURES[key] ?? byDefault ?? example!.replaceAll('"', "");
+    assert.deepEqual(settings[property], type.parse(written), key);
   }
+});
+
+Deno.test("the example with every default uncommented is what pgvpd does without a file", () => {
+  const keys = SETTINGS.filter((each) => each.default !== null).map((each) => each.key as string);
+  const text = uncommented().split("\n").filter((line) => keys.includes(line.split(" ")[0]!));
+  const file = { path: "pgvpd.conf.example", text: text.join("\n") };
+  const { settings, warnings } = resolveSettings({ file, environment: {}, flags: {} });
+  assert.deepEqual(settings, resolveSettings({ environment: {}, flags: {} }).settings);
+  assert.deepEqual(warnings, []);
 });
 
 Deno.test("the docs have every setting with all its names, its default and its availability", () => {
@@ -76,15 +105,33 @@ Deno.test("the example has every setting, the unavailable ones as prose that say
   assert.equal(text.split("(not yet available;").length - 1, groups.size);
 });
 
-Deno.test("the help has every available flag on a line of its own and fits a screen", () => {
-  const lines = renderHelp().trimEnd().split("\n");
+/** The lines that a flag stands in, as a word of its own. */
+function linesWith(flag: string, lines: readonly string[]): string[] {
+  return lines.filter((line) => /[ []/.test(` ${line} `.split(` ${flag}`)[1]?.[0] ?? ""));
+}
+
+Deno.test("the help has every available flag on a line of its own, under its group", () => {
+  const text = renderHelp();
+  const lines = text.trimEnd().split("\n");
   for (const { flag, setting } of FLAGS) {
-    const found = lines.filter((line) => /[ []/.test(` ${line} `.split(` ${flag}`)[1]?.[0] ?? ""));
-    assert.equal(found.length, setting.available ? 1 : 0, flag);
+    assert.equal(linesWith(flag, lines).length, setting.available ? 1 : 0, flag);
+    if (!setting.available) continue;
+    const part = text.split("\n\n").find((part) => part.startsWith(`${setting.group}:\n`));
+    assert.ok(part?.includes(` ${flag}`), flag);
   }
   assert.ok(lines.some((line) => line.startsWith("  -p, --port <port>")));
-  assert.ok(lines.length <= 40, `${lines.length} lines`);
-  assert.ok(lines.every((line) => line.length <= 100), "a line is longer than 100 characters");
+  for (const line of lines) assert.ok(line.length <= 100, line);
+});
+
+Deno.test("the short help has the settings that are needed first, in a few lines", () => {
+  const lines = renderShortHelp().trimEnd().split("\n");
+  for (const { flag, setting } of FLAGS) {
+    assert.equal(linesWith(flag, lines).length, setting.common === true ? 1 : 0, flag);
+  }
+  const needed = SETTINGS.filter((each) => each.common === true);
+  assert.ok(needed.every((each) => each.available), "common, but not available");
+  assert.ok(needed.length >= 15 && lines.length <= 25, `${lines.length} lines`);
+  for (const line of lines) assert.ok(line.length <= 100, line);
 });
 
 Deno.test("sentences are short and end as sentences do", () => {
