@@ -39,9 +39,13 @@ export function withHint(
     .byte("H".charCodeAt(0)).cstring(hint).byte(0).end().take();
 }
 
+/** ReadyForQuery with a transaction status. */
+export function encodeReadyForQuery(status: number): Uint8Array<ArrayBuffer> {
+  return new MessageWriter().begin(BackendMessage.ReadyForQuery).byte(status).end().take();
+}
+
 /** ReadyForQuery with the transaction status idle. */
-export const READY_FOR_QUERY_IDLE: Uint8Array = new MessageWriter()
-  .begin(BackendMessage.ReadyForQuery).byte(TransactionStatus.Idle).end().take();
+export const READY_FOR_QUERY_IDLE: Uint8Array = encodeReadyForQuery(TransactionStatus.Idle);
 
 /** An Authentication message: what is asked for, and what goes with it. */
 export function encodeAuthentication(

@@ -1,7 +1,7 @@
 // Backend: one connection to the server, which outlives the clients it serves.
 // Hot: runs per read and per message. No objects, no closures, no copies; one promise per read.
 
-import { BackendMessage, TransactionStatus } from "../codec/codes.ts";
+import { BackendMessage, HEADER_SIZE, TransactionStatus } from "../codec/codes.ts";
 import { Framer } from "../codec/framer.ts";
 import { Flow } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
@@ -91,6 +91,13 @@ export class Backend {
   /** The type of the last message, which may not have come as a whole. */
   get lastType(): number {
     return this.#framer.type;
+  }
+
+  /** Bytes of a ReadyForQuery that has begun and not ended, or of a header that may be one's. */
+  get openReadySize(): number {
+    const { headerSeen, type, bodyRemaining } = this.#framer;
+    if (headerSeen > 0) return headerSeen;
+    return type === BackendMessage.ReadyForQuery && bodyRemaining > 0 ? HEADER_SIZE : 0;
   }
 
   /** Everything that was sent is answered, outside any transaction, and nothing stands in between. */

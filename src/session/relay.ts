@@ -1,28 +1,21 @@
 // The pipe: two independent pumps between a client and the server that is its alone.
 // Hot: runs per read. No objects, no closures, no copies; one promise per read and per write.
 
-import { BackendMessage, FrontendMessage, SqlState, TransactionStatus } from "../codec/codes.ts";
-import { encodeNotice, PgError } from "../codec/error.ts";
+import { BackendMessage, FrontendMessage, TransactionStatus } from "../codec/codes.ts";
 import { ANSWERS, Framer, REQUESTS_ANSWERED } from "../codec/framer.ts";
 import { Flow, type Inbox } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
-
-/** How long a client may take to read its last message. */
-const LINGER_MS_MAX = 1_000;
-/** Between notices to a client that has ended its sending side: doubled each time. */
-const PROBE_PAUSE_MS_MIN = 100;
-const PROBE_PAUSE_MS_MAX = 60_000;
+import {
+  elapsed,
+  lingering,
+  PROBE_PAUSE_MS_MAX,
+  PROBE_PAUSE_MS_MIN,
+  STILL_RUNNING,
+  UPSTREAM_LOST,
+} from "./farewell.ts";
 
 /** Who ended a relayed session. */
 export type RelayEnding = "client" | "upstream" | "pgvpd";
-
-const UPSTREAM_LOST = new PgError(
-  SqlState.ConnectionFailure,
-  "the connection to the upstream server was lost",
-  { hint: "Reconnect. A statement that was running may or may not have taken effect." },
-).encode();
-
-const STILL_RUNNING = encodeNotice("the client has ended its side; its statement goes on");
 
 /**
  * Moves bytes both ways until either side ends, then closes both.
@@ -213,19 +206,4 @@ export class Relay {
     };
     await lingering(farewell().catch(() => {}));
   }
-}
-
-/** Waits for a client that reads its last message, but not for ever. */
-function lingering(over: Promise<void>): Promise<void> {
-  return elapsed(LINGER_MS_MAX, over);
-}
-
-/** Waits for a time, or until something else has happened. */
-async function elapsed(milliseconds: number, sooner: Promise<void>): Promise<void> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  await Promise.race([
-    sooner,
-    new Promise((resolve) => timer = setTimeout(resolve, milliseconds)),
-  ]);
-  clearTimeout(timer);
 }

@@ -1,0 +1,37 @@
+// How a client is let go: what it is told, and how long it may take to read that.
+
+import { SqlState } from "../codec/codes.ts";
+import { encodeNotice, PgError } from "../codec/error.ts";
+
+/** How long a client may take to read its last message. */
+const LINGER_MS_MAX = 1_000;
+
+/** The server's side has ended without a word. */
+export const UPSTREAM_LOST: Uint8Array = new PgError(
+  SqlState.ConnectionFailure,
+  "the connection to the upstream server was lost",
+  { hint: "Reconnect. A statement that was running may or may not have taken effect." },
+).encode();
+
+/** To a client that has ended its sending side while its statement runs: a dead one cannot hear. */
+export const STILL_RUNNING: Uint8Array = encodeNotice(
+  "the client has ended its side; its statement goes on",
+);
+/** Between such notices: doubled each time. */
+export const PROBE_PAUSE_MS_MIN = 100;
+export const PROBE_PAUSE_MS_MAX = 60_000;
+
+/** Waits for a client that reads its last message, but not for ever. */
+export function lingering(over: Promise<void>): Promise<void> {
+  return elapsed(LINGER_MS_MAX, over);
+}
+
+/** Waits for a time, or until something else has happened. */
+export async function elapsed(milliseconds: number, sooner: Promise<unknown>): Promise<void> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  await Promise.race([
+    sooner,
+    new Promise((resolve) => timer = setTimeout(resolve, milliseconds)),
+  ]);
+  clearTimeout(timer);
+}
