@@ -143,6 +143,27 @@ export function encodeBinaryQuery(
   return writer.begin(FrontendMessage.Sync).end().take();
 }
 
+/**
+ * One extended query with text parameters whose types the server infers, and text results, with its
+ * own Sync.
+ */
+export function encodeTextQuery(
+  sql: string,
+  parameters: readonly string[],
+): Uint8Array<ArrayBuffer> {
+  const writer = new MessageWriter(512);
+  writer.begin(FrontendMessage.Parse).cstring("").cstring(sql).int16(0).end();
+  writer.begin(FrontendMessage.Bind).cstring("").cstring("").int16(0).int16(parameters.length);
+  for (const text of parameters) {
+    const value = new TextEncoder().encode(text);
+    writer.int32(value.length).raw(value);
+  }
+  writer.int16(0).end();
+  writer.begin(FrontendMessage.Execute).cstring("").int32(0).end();
+  writer.begin(FrontendMessage.Close).byte("S".charCodeAt(0)).cstring("").end();
+  return writer.begin(FrontendMessage.Sync).end().take();
+}
+
 function latin1(bytes: Uint8Array): string {
   let text = "";
   for (const byte of bytes) text += String.fromCharCode(byte);

@@ -11,10 +11,10 @@ import { IdleWatch } from "./conversation.ts";
 import { type ServerCredentials, ServerLogin } from "./login.ts";
 import {
   asPgError,
+  binaryQuery,
   confirmation,
   converse,
   type Exchange,
-  rowQuery,
   StatementFailed,
   statements,
 } from "./statements.ts";
@@ -113,7 +113,7 @@ export class PooledBackend {
   async isAlive(signal: AbortSignal): Promise<boolean> {
     if (!this.backend.idle) return false;
     try {
-      await this.#bounded(converse(this.backend, [rowQuery(NOTHING_QUERY, [])]), signal);
+      await this.#bounded(converse(this.backend, [binaryQuery(NOTHING_QUERY, [])]), signal);
       return this.backend.idle;
     } catch {
       return false;
@@ -204,11 +204,11 @@ export class PooledBackend {
   /** @throws {PgError} 28000 for a role to which row-level security does not apply. */
   async #proveRole(role: string, from: string, signal: AbortSignal): Promise<void> {
     if (!this.#options.provesRoles || this.#provedRoles.has(role)) return;
-    const [[exempt]] = await this.#bounded(
-      converse(this.backend, [rowQuery(ROLE_QUERY, [role])]),
+    const [[row]] = await this.#bounded(
+      converse(this.backend, [binaryQuery(ROLE_QUERY, [role])]),
       signal,
     );
-    if (exempt === "t") {
+    if (row?.[0] === "t") {
       throw new PgError(
         SqlState.InvalidAuthorizationSpecification,
         `role ${JSON.stringify(role)} is not subject to row-level security`,
@@ -235,7 +235,7 @@ function preparation(
   const confirming = confirmation(context, fresh);
   if (settings.length === 0) return [confirming];
   const parameters = settings.flatMap(({ name, value }) => [name, value]);
-  return [rowQuery(settingsQuery(settings), parameters), confirming];
+  return [binaryQuery(settingsQuery(settings), parameters), confirming];
 }
 
 const DISCARD_ALL = statements("DISCARD ALL");

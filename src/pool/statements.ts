@@ -3,7 +3,7 @@
 import { parseErrorResponse } from "../codec/backend.ts";
 import { BackendMessage, FrontendMessage, TransactionStatus } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
-import { encodeBinaryQuery, encodeQuery } from "../codec/frontend.ts";
+import { encodeBinaryQuery, encodeQuery, encodeTextQuery } from "../codec/frontend.ts";
 import { MessageReader } from "../codec/reader.ts";
 import { ContextConfirmation, type SessionContext } from "../context/context.ts";
 import type { Backend } from "./backend.ts";
@@ -12,8 +12,8 @@ import { Conversation, isAsynchronous, malformedReply } from "./conversation.ts"
 const UTF8 = new TextEncoder();
 const TEXT = new TextDecoder();
 
-/** The replies to an extended query with one row, in their order. */
-const ROW_REPLIES: readonly number[] = [
+/** The replies to an extended query, in their order; there may be any number of rows. */
+const QUERY_REPLIES: readonly number[] = [
   BackendMessage.ParseComplete,
   BackendMessage.BindComplete,
   BackendMessage.DataRow,
@@ -21,6 +21,12 @@ const ROW_REPLIES: readonly number[] = [
   BackendMessage.CloseComplete,
   BackendMessage.ReadyForQuery,
 ];
+const ROWS_AT = QUERY_REPLIES.indexOf(BackendMessage.DataRow);
+/** Rows that a query of pgvpd's own may return. */
+const ROWS_MAX = 100;
+
+/** A row as text; null for NULL. */
+export type TextRow = readonly (string | null)[];
 
 /** The server's answer to a statement of pgvpd's own was an error. */
 export class StatementFailed extends Error {
@@ -96,23 +102,29 @@ class Statements extends Conversation<void> {
 }
 
 /**
- * One query whose parameters and only row are bytes, as `encodeBinaryQuery` makes them; the answer
- * is the columns of the row, null for NULL. When it fails, what stands behind it goes on.
+ * One query whose parameters and results are bytes, as `encodeBinaryQuery` makes them; the answer is
+ * its rows. When it fails, what stands behind it goes on.
  */
-export function rowQuery(
-  sql: string,
-  parameters: readonly string[],
-): Exchange<(string | null)[]> {
+export function binaryQuery(sql: string, parameters: readonly string[]): Exchange<TextRow[]> {
   return {
     bytes: encodeBinaryQuery(sql, parameters.map((text) => UTF8.encode(text))),
     requests: [FrontendMessage.Sync],
-    answer: (backend) => new RowQuery(backend),
+    answer: (backend) => new RowsQuery(backend),
   };
 }
 
-class RowQuery extends Conversation<(string | null)[]> {
+/** The same with parameters and results as text, of whatever types the statement has. */
+export function textQuery(sql: string, parameters: readonly string[]): Exchange<TextRow[]> {
+  return {
+    bytes: encodeTextQuery(sql, parameters),
+    requests: [FrontendMessage.Sync],
+    answer: (backend) => new RowsQuery(backend),
+  };
+}
+
+class RowsQuery extends Conversation<TextRow[]> {
   #received = 0;
-  #row: (string | null)[] = [];
+  readonly #rows: TextRow[] = [];
   #failure: StatementFailed | null = null;
 
   protected message(type: number, bytes: Uint8Array, start: number, end: number): void {
@@ -126,14 +138,19 @@ class RowQuery extends Conversation<(string | null)[]> {
       if (type === BackendMessage.ReadyForQuery) this.finishWith(this.#failure);
       return;
     }
-    if (type !== ROW_REPLIES[this.#received]) throw malformedReply();
+    if (this.#received === ROWS_AT && type === BackendMessage.DataRow) {
+      if (this.#rows.length === ROWS_MAX) throw malformedReply();
+      this.#rows.push(readRow(new MessageReader(bytes, start, end)));
+      return;
+    }
+    if (this.#received === ROWS_AT) this.#received++;
+    if (type !== QUERY_REPLIES[this.#received]) throw malformedReply();
     this.#received++;
-    if (type === BackendMessage.DataRow) this.#row = readRow(new MessageReader(bytes, start, end));
-    if (type === BackendMessage.ReadyForQuery) this.finish(this.#row);
+    if (type === BackendMessage.ReadyForQuery) this.finish(this.#rows);
   }
 }
 
-function readRow(reader: MessageReader): (string | null)[] {
+function readRow(reader: MessageReader): TextRow {
   return Array.from({ length: reader.int16() }, () => {
     const size = reader.int32();
     return size < 0 ? null : TEXT.decode(reader.window(size));
