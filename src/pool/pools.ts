@@ -1,0 +1,213 @@
+// All pools of a proxy: made when they are asked for, gone when nothing is left in them, and under
+// one ceiling together.
+
+import { SqlState } from "../codec/codes.ts";
+import { PgError } from "../codec/error.ts";
+import { systemClock } from "./clock.ts";
+import {
+  type Connector,
+  type GroupedPool,
+  type Lease,
+  Pool,
+  type PoolGroup,
+  type PoolOptions,
+  type PoolStats,
+  type PoolSurroundings,
+} from "./pool.ts";
+import type { PoolMember } from "./slots.ts";
+
+/** Those of each pool, and those of all together. */
+export interface PoolsOptions extends PoolOptions {
+  /** `pools_max`: how many pools there may be at the same time. */
+  readonly poolsMax: number;
+  /** `pool_max_total`: the members of all pools together, those being opened included. */
+  readonly maxTotal: number;
+}
+
+/**
+ * Pools by key.
+ *
+ * At the ceiling a place is made for who waits by closing the longest idle member of another pool;
+ * where all are in use, whatever is closed or becomes idle anywhere makes a place for the oldest
+ * waiter of all pools. A member that is given back while others wait for it in its own pool stays.
+ */
+export class Pools<M extends PoolMember> {
+  readonly #pools = new Map<string, Pool<M>>();
+  readonly #group: Group;
+  readonly #surroundings: PoolSurroundings;
+  #closing: Promise<void> | null = null;
+
+  /** @param connectorFor is asked once for each pool that is made. */
+  constructor(
+    private settings: PoolsOptions,
+    private readonly connectorFor: (key: string) => Connector<M>,
+    { clock = systemClock, random = Math.random }: Omit<PoolSurroundings, "group"> = {},
+  ) {
+    this.#group = new Group(this.#pools, settings.maxTotal);
+    this.#surroundings = { clock, random, group: this.#group };
+  }
+
+  /**
+   * {@linkcode Pool.checkout} of the pool with this key.
+   *
+   * @throws {PgError} 53300 also when there is no such pool, and no room for another.
+   */
+  checkout(key: string, contextKey: string | null, signal: AbortSignal): Promise<Lease<M>> {
+    if (signal.aborted) return Promise.reject(signal.reason);
+    let pool = this.#pools.get(key);
+    if (pool === undefined) {
+      const refusal = this.#refusal();
+      if (refusal !== null) return Promise.reject(refusal);
+      pool = new Pool(key, this.settings, this.connectorFor(key), this.#surroundings);
+      this.#pools.set(key, pool);
+    }
+    return pool.checkout(contextKey, signal);
+  }
+
+  get options(): PoolsOptions {
+    return this.settings;
+  }
+
+  set options(options: PoolsOptions) {
+    this.settings = options;
+    this.#group.maxTotal = options.maxTotal;
+    for (const pool of this.#pools.values()) pool.options = options;
+  }
+
+  /** Places in use over all pools. */
+  get total(): number {
+    return this.#group.total;
+  }
+
+  /** Of every pool there is now, by key. */
+  get stats(): Map<string, PoolStats> {
+    return new Map([...this.#pools].map(([key, pool]) => [key, pool.stats]));
+  }
+
+  /** {@linkcode Pool.close} of all. */
+  close(): Promise<void> {
+    this.#closing ??= Promise.all([...this.#pools.values()].map((pool) => pool.close()))
+      .then(() => {});
+    return this.#closing;
+  }
+
+  #refusal(): PgError | null {
+    if (this.#closing !== null) {
+      return new PgError(SqlState.AdminShutdown, "the connection pools are being closed");
+    }
+    const { poolsMax } = this.settings;
+    if (this.#pools.size < poolsMax) return null;
+    return new PgError(SqlState.TooManyConnections, "too many connection pools", {
+      detail: `pools_max is ${poolsMax}; each database and role has a pool of its own.`,
+      hint: "Use fewer databases and roles, or raise pools_max.",
+    });
+  }
+}
+
+/**
+ * The places under the ceiling.
+ *
+ * Invariant: while a pool is starved, the ceiling is reached and no other pool has an idle member.
+ */
+class Group implements PoolGroup {
+  total = 0;
+  #tickets = 0;
+  #maxTotal: number;
+  #isEvicting = false;
+  /** Pools that were refused a place for somebody who waits. */
+  readonly #starved = new Set<GroupedPool>();
+
+  constructor(private readonly pools: Map<string, GroupedPool>, maxTotal: number) {
+    this.#maxTotal = maxTotal;
+  }
+
+  set maxTotal(maxTotal: number) {
+    this.#maxTotal = maxTotal;
+    while (this.isOverfull && this.#evictOther(null));
+    this.#feed();
+  }
+
+  get isOverfull(): boolean {
+    return this.total > this.#maxTotal;
+  }
+
+  nextTicket(): number {
+    return this.#tickets++;
+  }
+
+  take(pool: GroupedPool, isUrgent: boolean): boolean {
+    while (this.total >= this.#maxTotal) {
+      if (isUrgent && this.#evictOther(pool)) continue;
+      if (isUrgent) this.#starved.add(pool);
+      return false;
+    }
+    this.total++;
+    return true;
+  }
+
+  freed(pool: GroupedPool): void {
+    const wasFull = this.total >= this.#maxTotal;
+    this.total--;
+    if (this.#isEvicting) return; // the place is promised
+    this.#feed();
+    pool.advance();
+    if (wasFull) this.#replenish();
+  }
+
+  idled(): void {
+    this.#feed();
+  }
+
+  settled(pool: GroupedPool): void {
+    this.#starved.delete(pool);
+    if (this.pools.get(pool.name) === pool && pool.isUnused) this.pools.delete(pool.name);
+  }
+
+  /** Gives places to the starved, the oldest waiter first. */
+  #feed(): void {
+    while (this.#starved.size > 0) {
+      const pool = this.#oldestStarved();
+      if (pool === null) return;
+      if (this.total >= this.#maxTotal && this.#longestIdle(pool) === null) return;
+      this.#starved.delete(pool);
+      pool.advance();
+    }
+  }
+
+  /** Lets pools that lack idle members open them. */
+  #replenish(): void {
+    for (const pool of this.pools.values()) {
+      if (this.total >= this.#maxTotal) return;
+      pool.advance();
+    }
+  }
+
+  #oldestStarved(): GroupedPool | null {
+    let [oldest, first]: [GroupedPool | null, number] = [null, Infinity];
+    for (const pool of this.#starved) {
+      const ticket = pool.wantingTicket;
+      if (ticket === null) this.#starved.delete(pool);
+      else if (ticket < first) [oldest, first] = [pool, ticket];
+    }
+    return oldest;
+  }
+
+  /** The pool, other than the asker, with the member that has been idle for longest. */
+  #longestIdle(asker: GroupedPool | null): GroupedPool | null {
+    let [found, first]: [GroupedPool | null, number] = [null, Infinity];
+    for (const pool of this.pools.values()) {
+      const since = pool === asker ? null : pool.idleSince;
+      if (since !== null && since < first) [found, first] = [pool, since];
+    }
+    return found;
+  }
+
+  #evictOther(asker: GroupedPool | null): boolean {
+    const victim = this.#longestIdle(asker);
+    if (victim === null) return false;
+    this.#isEvicting = true;
+    victim.evict();
+    this.#isEvicting = false;
+    return true;
+  }
+}
