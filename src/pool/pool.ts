@@ -1,12 +1,15 @@
 // The connections to one server for one purpose: opened, lent, kept ready, and closed.
 
-import { assert } from "../assert.ts";
 import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { Backoff, type BackoffRange } from "./backoff.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { type PoolMember, Slot, Slots } from "./slots.ts";
+import { Alone, type GroupedPool, type PoolGroup } from "./group.ts";
+import { crowdError, openError, type PoolUsage, timeoutError } from "./refusals.ts";
+import { type Connector, type PoolMember, Slot, Slots } from "./slots.ts";
 import { Waiters } from "./waiters.ts";
+
+export type { Connector, PoolMember } from "./slots.ts";
 
 /** May be changed at any time. Of the times, Infinity means never. */
 export interface PoolOptions extends BackoffRange {
@@ -24,13 +27,6 @@ export interface PoolOptions extends BackoffRange {
   readonly maxLifetimeMs: number;
   /** `pool_check_after_idle`: a member idle for longer is checked before it is lent. */
   readonly checkAfterIdleMs: number;
-}
-
-/** How members come about. It bounds the time of `open` itself; the signal means: not any more. */
-export interface Connector<M> {
-  open(signal: AbortSignal): Promise<M>;
-  /** False, or a rejection: it is dead. An answer that comes too late is not waited for. */
-  isAlive(member: M, signal: AbortSignal): Promise<boolean>;
 }
 
 /** The one owner of a member, and so of a place in the pool. The first call ends the ownership. */
@@ -66,37 +62,6 @@ export interface PoolStats {
   readonly refusals: number;
   /** How long all those waited who had to, and were served. */
   readonly waitMs: number;
-}
-
-/** What the pools of a group know of each other. */
-export interface GroupedPool {
-  readonly name: string;
-  /** Nothing is left in it that would have to be kept. */
-  readonly isUnused: boolean;
-  /** The ticket of the first waiter for whom a member could be opened now; null: nobody. */
-  readonly wantingTicket: number | null;
-  /** Since when its longest idle member is idle; null: it has none. */
-  readonly idleSince: number | null;
-  /** Opens and checks members as far as it is needed and allowed. */
-  advance(): void;
-  /** Closes the longest idle member. */
-  evict(): void;
-}
-
-/** Divides a number of places among pools. */
-export interface PoolGroup {
-  /** There are more members than there may be. */
-  readonly isOverfull: boolean;
-  /** Numbers in the order of arrival. */
-  nextTicket(): number;
-  /** Asks for a place. With `isUrgent` somebody waits, and `advance` is called when there is one. */
-  take(pool: GroupedPool, isUrgent: boolean): boolean;
-  /** A place was given back: calls `advance` of whoever may go on, this pool included. */
-  freed(pool: GroupedPool): void;
-  /** A member has become idle. */
-  idled(): void;
-  /** The pool may have become unused. */
-  settled(pool: GroupedPool): void;
 }
 
 /** What a pool stands in; each part has a usual one. */
@@ -174,7 +139,8 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     const { waiter, served } = this.#waiters.join(contextKey, this.#group.nextTicket(), patience);
     this.advance();
     if (this.#waiters.length - this.#coming > this.settings.maxWaiting) {
-      waiter.refuse(this.#crowdError());
+      this.#counters.refusals++;
+      waiter.refuse(crowdError(this.#usage, this.settings.maxWaiting));
     }
     return served;
   }
@@ -302,12 +268,18 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     this.#counters.opened++;
     this.#connected++;
     this.#backoff.reset();
-    member.ended.then(() => {
-      this.#connected--;
-      this.#remove(slot, "ended");
-      this.advance();
-    });
+    member.ended.then(() => this.#onEnded(slot));
     this.#makeAvailable(slot);
+    this.advance();
+  }
+
+  /** One that ends as soon as it is opened is a failure too: no loop without a pause. */
+  #onEnded(slot: Slot<M>): void {
+    this.#connected--;
+    const isStillborn = slot.state !== "gone" && !slot.wasUsed &&
+      this.#clock.now() - slot.openedAt < this.settings.retryMsMin;
+    if (isStillborn) this.#backoff.failed(openError("it ended at once"), this.settings);
+    this.#remove(slot, "ended");
     this.advance();
   }
 
@@ -342,14 +314,14 @@ export class Pool<M extends PoolMember> implements GroupedPool {
       return;
     }
     this.#slots.move(slot, "idle", this.#clock.now());
-    this.#armReaper(this.#expiryOf(slot));
+    this.#armReaper(slot.expiry(this.settings.maxLifetimeMs));
     this.#group.idled();
   }
 
   #reasonToClose(slot: Slot<M>): string | null {
     if (this.#closing !== null) return "shutdown";
     if (this.#taken > this.settings.size || this.#group.isOverfull) return "surplus";
-    return this.#expiryOf(slot) <= this.#clock.now() ? "lifetime" : null;
+    return slot.expiry(this.settings.maxLifetimeMs) <= this.#clock.now() ? "lifetime" : null;
   }
 
   #lend(slot: Slot<M>, contextKey: string | null): Lease<M> {
@@ -360,8 +332,9 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     this.#slots.move(slot, "leased", this.#clock.now());
     let isOwned = true;
     const end = (fate: () => void) => {
-      if (isOwned && slot.state !== "gone") fate();
+      const isMine = isOwned && slot.state !== "gone";
       isOwned = false;
+      if (isMine) fate();
     };
     return {
       member: slot.member,
@@ -380,10 +353,6 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     this.#group.freed(this);
   }
 
-  #expiryOf(slot: Slot<M>): number {
-    return slot.openedAt + slot.lifetimeShare * this.settings.maxLifetimeMs;
-  }
-
   /** When the longest idle member has been idle for too long. */
   get #idleUntil(): number {
     const isSpare = this.#slots.idle.length > this.settings.minIdle;
@@ -396,10 +365,14 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     this.#reaper.at = Infinity;
     const now = this.#clock.now();
     for (const slot of [...this.#slots.idle]) {
-      if (slot.state === "idle" && this.#expiryOf(slot) <= now) this.#remove(slot, "lifetime");
+      if (slot.state === "idle" && slot.expiry(this.settings.maxLifetimeMs) <= now) {
+        this.#remove(slot, "lifetime");
+      }
     }
     while (this.#idleUntil <= now) this.#remove(this.#slots.idle[0]!, "idle");
-    this.#armReaper(Math.min(...this.#slots.idle.map((slot) => this.#expiryOf(slot))));
+    this.#armReaper(
+      Math.min(...this.#slots.idle.map((slot) => slot.expiry(this.settings.maxLifetimeMs))),
+    );
     this.advance();
   }
 
@@ -412,67 +385,13 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     this.#reaper = { at, cancel };
   }
 
-  get #usage(): string {
-    const { size } = this.settings;
-    const { leased } = this.#slots.count;
-    return `Pool "${this.name}" has ${this.#taken} of ${size} server connections, ${leased} in use`;
-  }
-
   #timeoutError(msMax: number): PgError {
     this.#counters.timeouts++;
-    const { cause } = this.#backoff;
-    const failure = cause === null ? "" : ` The last attempt to open one: ${cause.message}.`;
-    const isCapped = cause === null && this.#taken < this.settings.size;
-    const size = isCapped ? "pool_max_total" : "pool_size";
-    return new PgError(
-      SqlState.TooManyConnections,
-      `no server connection became free within ${msMax / 1000} s`,
-      {
-        detail: `${this.#usage}.${failure}`,
-        hint: `End transactions sooner, or raise ${size} or pool_checkout_timeout.`,
-      },
-    );
+    return timeoutError(this.#usage, msMax, this.#backoff.cause);
   }
 
-  #crowdError(): PgError {
-    this.#counters.refusals++;
-    const { maxWaiting } = this.settings;
-    return new PgError(SqlState.TooManyConnections, "too many wait for a server connection", {
-      detail: `${this.#usage}; ${maxWaiting} may wait.`,
-      hint: "Use fewer connections, or raise pool_size or pool_max_waiting.",
-    });
+  get #usage(): PoolUsage {
+    const { name, settings: { size } } = this;
+    return { name, size, taken: this.#taken, leased: this.#slots.count.leased };
   }
-}
-
-/** The group of a pool that has to share with nobody. */
-class Alone implements PoolGroup {
-  readonly isOverfull = false;
-  #ticket = 0;
-
-  nextTicket(): number {
-    return this.#ticket++;
-  }
-
-  take(): boolean {
-    return true;
-  }
-
-  freed(pool: GroupedPool): void {
-    pool.advance();
-  }
-
-  idled(): void {}
-  settled(): void {}
-}
-
-/** Why no member could be opened, as the client is told. */
-function openError(cause: unknown): PgError {
-  if (cause instanceof PgError) return cause;
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new PgError(
-    SqlState.SqlClientUnableToEstablishConnection,
-    `could not connect to the upstream server: ${reason}`,
-    {},
-    { cause },
-  );
 }

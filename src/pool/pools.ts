@@ -4,12 +4,11 @@
 import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { systemClock } from "./clock.ts";
+import { Group } from "./group.ts";
 import {
   type Connector,
-  type GroupedPool,
   type Lease,
   Pool,
-  type PoolGroup,
   type PoolOptions,
   type PoolStats,
   type PoolSurroundings,
@@ -101,113 +100,5 @@ export class Pools<M extends PoolMember> {
       detail: `pools_max is ${poolsMax}; each database and role has a pool of its own.`,
       hint: "Use fewer databases and roles, or raise pools_max.",
     });
-  }
-}
-
-/**
- * The places under the ceiling.
- *
- * Invariant: while a pool is starved, the ceiling is reached and no other pool has an idle member.
- */
-class Group implements PoolGroup {
-  total = 0;
-  #tickets = 0;
-  #maxTotal: number;
-  #isEvicting = false;
-  /** Pools that were refused a place for somebody who waits. */
-  readonly #starved = new Set<GroupedPool>();
-
-  constructor(private readonly pools: Map<string, GroupedPool>, maxTotal: number) {
-    this.#maxTotal = maxTotal;
-  }
-
-  set maxTotal(maxTotal: number) {
-    this.#maxTotal = maxTotal;
-    while (this.isOverfull && this.#evictOther(null));
-    this.#feed();
-  }
-
-  get isOverfull(): boolean {
-    return this.total > this.#maxTotal;
-  }
-
-  nextTicket(): number {
-    return this.#tickets++;
-  }
-
-  take(pool: GroupedPool, isUrgent: boolean): boolean {
-    while (this.total >= this.#maxTotal) {
-      if (isUrgent && this.#evictOther(pool)) continue;
-      if (isUrgent) this.#starved.add(pool);
-      return false;
-    }
-    this.total++;
-    return true;
-  }
-
-  freed(pool: GroupedPool): void {
-    const wasFull = this.total >= this.#maxTotal;
-    this.total--;
-    if (this.#isEvicting) return; // the place is promised
-    this.#feed();
-    pool.advance();
-    if (wasFull) this.#replenish();
-  }
-
-  idled(): void {
-    this.#feed();
-  }
-
-  settled(pool: GroupedPool): void {
-    this.#starved.delete(pool);
-    if (this.pools.get(pool.name) === pool && pool.isUnused) this.pools.delete(pool.name);
-  }
-
-  /** Gives places to the starved, the oldest waiter first. */
-  #feed(): void {
-    while (this.#starved.size > 0) {
-      const pool = this.#oldestStarved();
-      if (pool === null) return;
-      if (this.total >= this.#maxTotal && this.#longestIdle(pool) === null) return;
-      this.#starved.delete(pool);
-      pool.advance();
-    }
-  }
-
-  /** Lets pools that lack idle members open them. */
-  #replenish(): void {
-    for (const pool of this.pools.values()) {
-      if (this.total >= this.#maxTotal) return;
-      pool.advance();
-    }
-  }
-
-  #oldestStarved(): GroupedPool | null {
-    let [oldest, first]: [GroupedPool | null, number] = [null, Infinity];
-    for (const pool of this.#starved) {
-      const ticket = pool.wantingTicket;
-      if (ticket === null) this.#starved.delete(pool);
-      else if (ticket < first) [oldest, first] = [pool, ticket];
-    }
-    return oldest;
-  }
-
-  /** The pool, other than the asker, with the member that has been idle for longest. */
-  #longestIdle(asker: GroupedPool | null): GroupedPool | null {
-    let [found, first]: [GroupedPool | null, number] = [null, Infinity];
-    for (const pool of this.pools.values()) {
-      const since = pool === asker ? null : pool.idleSince;
-      if (since !== null && since < first) [found, first] = [pool, since];
-    }
-    return found;
-  }
-
-  #evictOther(asker: GroupedPool | null): boolean {
-    const victim = this.#longestIdle(asker);
-    if (victim === null) return false;
-    this.#isEvicting = true;
-    victim.evict();
-    this.#isEvicting = false;
-    return true;
   }
 }

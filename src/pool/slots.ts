@@ -12,11 +12,19 @@ export interface PoolMember {
   readonly ended: Promise<void>;
 }
 
+/** How members come about. It bounds the time of `open` itself; the signal means: not any more. */
+export interface Connector<M> {
+  open(signal: AbortSignal): Promise<M>;
+  /** False, or a rejection: it is dead. An answer that comes too late is not waited for. */
+  isAlive(member: M, signal: AbortSignal): Promise<boolean>;
+}
+
 /** `checking`: being asked whether it is alive. `gone`: no longer a member. */
 export type SlotState = "idle" | "checking" | "leased" | "gone";
 
 /** The place of one member. */
 export class Slot<M> {
+  /** At first it belongs to whoever opened it. */
   state: SlotState = "leased";
   /** It was handed out before. */
   wasUsed = false;
@@ -25,6 +33,11 @@ export class Slot<M> {
 
   /** @param lifetimeShare of the longest lifetime: not all end at the same time. */
   constructor(readonly member: M, readonly openedAt: number, readonly lifetimeShare: number) {}
+
+  /** When its lifetime is over. */
+  expiry(lifetimeMs: number): number {
+    return this.openedAt + this.lifetimeShare * lifetimeMs;
+  }
 }
 
 /**
