@@ -32,17 +32,20 @@ export interface PoolsOptions extends PoolOptions {
  */
 export class Pools<M extends PoolMember> {
   readonly #pools = new Map<string, Pool<M>>();
+  /** The pools hold this same object: all of them see a change at the same time. */
+  readonly #settings: PoolsOptions;
   readonly #group: Group;
   readonly #surroundings: PoolSurroundings;
   #closing: Promise<void> | null = null;
 
   /** @param connectorFor is asked once for each pool that is made. */
   constructor(
-    private settings: PoolsOptions,
+    options: PoolsOptions,
     private readonly connectorFor: (key: string) => Connector<M>,
     { clock = systemClock, random = Math.random }: Omit<PoolSurroundings, "group"> = {},
   ) {
-    this.#group = new Group(this.#pools, settings.maxTotal);
+    this.#settings = { ...options };
+    this.#group = new Group(this.#pools, options.maxTotal);
     this.#surroundings = { clock, random, group: this.#group };
   }
 
@@ -57,20 +60,20 @@ export class Pools<M extends PoolMember> {
     if (pool === undefined) {
       const refusal = this.#refusal();
       if (refusal !== null) return Promise.reject(refusal);
-      pool = new Pool(key, this.settings, this.connectorFor(key), this.#surroundings);
+      pool = new Pool(key, this.#settings, this.connectorFor(key), this.#surroundings);
       this.#pools.set(key, pool);
     }
     return pool.checkout(contextKey, signal);
   }
 
   get options(): PoolsOptions {
-    return this.settings;
+    return this.#settings;
   }
 
   set options(options: PoolsOptions) {
-    this.settings = options;
+    Object.assign(this.#settings, options);
     this.#group.maxTotal = options.maxTotal;
-    for (const pool of this.#pools.values()) pool.options = options;
+    for (const pool of this.#pools.values()) pool.options = this.#settings;
   }
 
   /** Places in use over all pools. */
@@ -94,7 +97,7 @@ export class Pools<M extends PoolMember> {
     if (this.#closing !== null) {
       return new PgError(SqlState.AdminShutdown, "the connection pools are being closed");
     }
-    const { poolsMax } = this.settings;
+    const { poolsMax } = this.#settings;
     if (this.#pools.size < poolsMax) return null;
     return new PgError(SqlState.TooManyConnections, "too many connection pools", {
       detail: `pools_max is ${poolsMax}; each database and role has a pool of its own.`,
