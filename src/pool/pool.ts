@@ -141,6 +141,7 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     if (this.#waiters.length - this.#coming > this.settings.maxWaiting) {
       this.#counters.refusals++;
       waiter.refuse(crowdError(this.#usage, this.settings.maxWaiting));
+      this.advance(); // it may be unused
     }
     return served;
   }

@@ -24,7 +24,7 @@ export type SlotState = "idle" | "checking" | "leased" | "gone";
 
 /** The place of one member. */
 export class Slot<M> {
-  /** At first it belongs to whoever opened it. */
+  /** At first it is in the hands of who opened it. */
   state: SlotState = "leased";
   /** It was handed out before. */
   wasUsed = false;
@@ -54,8 +54,8 @@ export class Slots<M extends PoolMember> {
   }
 
   add(slot: Slot<M>): void {
-    this.count.leased++;
     assert(slot.state === "leased");
+    this.count.leased++;
   }
 
   move(slot: Slot<M>, to: SlotState, now: number): void {

@@ -142,7 +142,7 @@ Deno.test("Pool: a lease ends once, and by itself as abandoned", async () => {
 Deno.test("Pool: a member that dies idle is not lent; its place is free", async () => {
   const { pool, server, checkout, idle } = world({ size: 1 });
   await idle("a");
-  server.members[0]!.close();
+  server.members[0]!.die();
   await settle();
   assert.deepEqual([pool.stats.idle, pool.stats.closed], [0, { ended: 1 }]);
   assert.equal((await checkout("a")).taken.member.id, 1);
@@ -152,7 +152,7 @@ Deno.test("Pool: a member that dies while it is lent makes room for who waits", 
   const { pool, server, begin, checkout } = world({ size: 1 });
   const taken = await checkout();
   const next = begin();
-  server.members[0]!.close();
+  server.members[0]!.die();
   await settle();
   assert.equal(next.taken.member.id, 1);
   taken.giveBack();
@@ -191,6 +191,20 @@ Deno.test("Pool prefers a member that needs no check to the one of the same cont
   used.giveBack("b");
   assert.equal((await checkout("a")).taken.member.contextKey, "b");
   assert.equal(server.checks.length, 0);
+});
+
+Deno.test("Pool lets nobody overtake who waits for a check", async () => {
+  const { pool, server, begin, checkout, idle, clock } = world({ checkAfterIdleMs: 0 });
+  server.checking = "asked";
+  await idle("a", "b");
+  await clock.advance(1);
+  const first = begin("a");
+  pool.options = { ...pool.options, checkAfterIdleMs: Infinity };
+  const second = await checkout("b");
+  assert(first.isWaiting && second.isWaiting);
+  for (const check of server.checks) check.answer(true);
+  await settle();
+  assert(first.lease !== null && second.lease !== null);
 });
 
 Deno.test("Pool: a check that gets no answer ends early enough for another member", async () => {

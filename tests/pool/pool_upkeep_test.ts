@@ -21,7 +21,7 @@ Deno.test("Pool keeps idle members ready once it has reached the server", async 
   await checkout();
   await checkout();
   assert.deepEqual([pool.stats.active, pool.stats.idle], [3, 1], "never more than its size");
-  for (const member of server.members) member.close();
+  for (const member of server.members) member.die();
   await settle();
   assert.deepEqual([pool.stats.active, pool.stats.idle], [0, 2]);
 });
@@ -31,7 +31,7 @@ Deno.test("Pool opens idle members behind ever longer pauses while the server is
   const taken = await checkout();
   await clock.advance(100);
   server.opening = new Error("refused");
-  for (const member of server.members) member.close();
+  for (const member of server.members) member.die();
   await settle();
   taken.giveBack();
   assert.equal(server.attempts, 3, "the failure is followed by a pause");
@@ -46,7 +46,7 @@ Deno.test("Pool makes a pause too when the server ends what it has just let in",
   const { server, checkout, clock } = world({ minIdle: 1 });
   await checkout();
   for (let times = 0; times < 1_000; times++) {
-    server.members.at(-1)!.close();
+    server.members.at(-1)!.die();
     await settle();
   }
   assert(server.attempts < 5, `${server.attempts} attempts`);
@@ -144,7 +144,7 @@ Deno.test("Pool: while members are in use, a failure to open one ends nobody's w
   assert(!first.isWaiting);
   await clock.advance(1_000);
   second.assertRefused("53300", /The last attempt to open one: could not connect .* refused/);
-  server.members[0]!.close();
+  server.members[0]!.die();
   await settle();
   (await checkout()).assertRefused("08001");
 });

@@ -53,6 +53,13 @@ Deno.test("Pools refuses one pool too many, and allows it when another is gone",
   assert.deepEqual([...pools.stats.keys()], ["b"]);
 });
 
+Deno.test("Pools keeps no pool whose only client was refused", async () => {
+  const { pools, checkout } = world({ maxTotal: 1, maxWaiting: 0 });
+  await checkout("a");
+  (await checkout("b")).assertRefused("53300", /pool_max_waiting is 0/);
+  assert.deepEqual([...pools.stats.keys()], ["a"]);
+});
+
 Deno.test("Pools remembers a server that failed for as long as its pauses may last", async () => {
   const { pools, server, checkout, clock } = world();
   server.opening = new Error("refused");

@@ -91,7 +91,7 @@ export class PoolModel {
       }
       case "member dies":
         corner.failedAt = this.#clock.now();
-        return random.pick(server.members.filter(({ isOpen }) => isOpen))?.close();
+        return random.pick(server.members.filter(({ isOpen }) => isOpen))?.die();
       case "open":
         return take(server.opens, random)?.answer(server.member());
       case "open fails":
@@ -155,7 +155,8 @@ export class PoolModel {
   /** @returns the places in use. */
   #verifyCorner(corner: Corner, all: ReadonlyMap<string, PoolStats>): number {
     const { server, waiting } = corner;
-    corner.held = corner.held.filter(({ lease }) => lease!.member.isOpen);
+    corner.held = corner.held.filter(({ taken }) => !taken.member.isDead);
+    assert(corner.held.every(({ taken }) => taken.member.isOpen), "only its owner closes it");
     const stats = all.get(corner.key);
     if (stats === undefined) {
       const rest = [server.openMembers, waiting.length, corner.held.length, server.opens.length];
@@ -171,6 +172,7 @@ export class PoolModel {
     assert.equal(stats.waiting, waiting.length, "who waits");
     const size = Math.max(this.#options.size, corner.taken);
     assert(taken <= size, `${taken} of ${size} places`);
+    assert(taken + waiting.length > 0 || stats.isFailing, "a pool that is unused is removed");
     this.#verifyProgress(corner, stats, taken, all);
     corner.taken = taken;
     return taken;
@@ -189,6 +191,9 @@ export class PoolModel {
     const isStarved = isFull && others.every(([, { idle }]) => idle === 0);
     const isBackingOff = stats.isFailing &&
       (this.#clock.now() - corner.failedAt <= RETRY_MS_MAX || stats.opening > 0);
+    if (taken > size || this.#pools.total > maxTotal) {
+      assert.equal(stats.idle, 0, "what is too much is closed");
+    }
     if (stats.waiting > coming) {
       assert.equal(stats.idle, 0, "nobody waits while a member is idle");
       assert(taken >= size || isBackingOff || isStarved, "nobody waits while a place is free");

@@ -57,10 +57,17 @@ export class FakeClock implements Clock {
 export class FakeMember implements PoolMember {
   contextKey: string | null = null;
   isOpen = true;
+  /** It ended by itself. */
+  isDead = false;
   readonly #end = Promise.withResolvers<void>();
   readonly ended = this.#end.promise;
 
   constructor(readonly id: number) {}
+
+  die(): void {
+    this.isDead = true;
+    this.close();
+  }
 
   close(): void {
     this.isOpen = false;
