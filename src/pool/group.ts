@@ -1,0 +1,161 @@
+// Who may open a member: the places that the pools of a proxy have together.
+
+/** What the pools of a group know of each other. */
+export interface GroupedPool {
+  readonly name: string;
+  /** Nothing is left in it that would have to be kept. */
+  readonly isUnused: boolean;
+  /** The ticket of the first waiter for whom a member could be opened now; null: nobody. */
+  readonly wantingTicket: number | null;
+  /** Since when its longest idle member is idle; null: it has none. */
+  readonly idleSince: number | null;
+  /** Opens and checks members as far as it is needed and allowed. */
+  advance(): void;
+  /** Closes the longest idle member. */
+  evict(): void;
+}
+
+/** Divides a number of places among pools. */
+export interface PoolGroup {
+  /** There are more members than there may be. */
+  readonly isOverfull: boolean;
+  /** Numbers in the order of arrival. */
+  nextTicket(): number;
+  /** Asks for a place. With `isUrgent` somebody waits, and `advance` is called when there is one. */
+  take(pool: GroupedPool, isUrgent: boolean): boolean;
+  /** A place was given back: calls `advance` of whoever may go on, this pool included. */
+  freed(pool: GroupedPool): void;
+  /** A member has become idle. */
+  idled(): void;
+  /** The pool may have become unused. */
+  settled(pool: GroupedPool): void;
+}
+
+/** The group of a pool that has to share with nobody. */
+export class Alone implements PoolGroup {
+  readonly isOverfull = false;
+  #ticket = 0;
+
+  nextTicket(): number {
+    return this.#ticket++;
+  }
+
+  take(): boolean {
+    return true;
+  }
+
+  freed(pool: GroupedPool): void {
+    pool.advance();
+  }
+
+  idled(): void {}
+  settled(): void {}
+}
+
+/**
+ * The places under the ceiling.
+ *
+ * Invariant: while a pool is starved, the ceiling is reached and no other pool has an idle member.
+ */
+export class Group implements PoolGroup {
+  total = 0;
+  #tickets = 0;
+  #maxTotal: number;
+  #isEvicting = false;
+  /** Pools that were refused a place for somebody who waits. */
+  readonly #starved = new Set<GroupedPool>();
+
+  constructor(private readonly pools: Map<string, GroupedPool>, maxTotal: number) {
+    this.#maxTotal = maxTotal;
+  }
+
+  set maxTotal(maxTotal: number) {
+    this.#maxTotal = maxTotal;
+    while (this.isOverfull && this.#evictOther(null));
+    this.#feed();
+  }
+
+  get isOverfull(): boolean {
+    return this.total > this.#maxTotal;
+  }
+
+  nextTicket(): number {
+    return this.#tickets++;
+  }
+
+  take(pool: GroupedPool, isUrgent: boolean): boolean {
+    while (this.total >= this.#maxTotal) {
+      if (isUrgent && this.#evictOther(pool)) continue;
+      if (isUrgent) this.#starved.add(pool);
+      return false;
+    }
+    this.total++;
+    return true;
+  }
+
+  freed(pool: GroupedPool): void {
+    const wasFull = this.total >= this.#maxTotal;
+    this.total--;
+    if (this.#isEvicting) return; // the place is promised
+    this.#feed();
+    pool.advance();
+    if (wasFull) this.#replenish();
+  }
+
+  idled(): void {
+    this.#feed();
+  }
+
+  settled(pool: GroupedPool): void {
+    this.#starved.delete(pool);
+    if (this.pools.get(pool.name) === pool && pool.isUnused) this.pools.delete(pool.name);
+  }
+
+  /** Gives places to the starved, the oldest waiter first. */
+  #feed(): void {
+    while (this.#starved.size > 0) {
+      const pool = this.#oldestStarved();
+      if (pool === null) return;
+      if (this.total >= this.#maxTotal && this.#longestIdle(pool) === null) return;
+      this.#starved.delete(pool);
+      pool.advance();
+    }
+  }
+
+  /** Lets pools that lack idle members open them. */
+  #replenish(): void {
+    for (const pool of this.pools.values()) {
+      if (this.total >= this.#maxTotal) return;
+      pool.advance();
+    }
+  }
+
+  #oldestStarved(): GroupedPool | null {
+    let [oldest, first]: [GroupedPool | null, number] = [null, Infinity];
+    for (const pool of this.#starved) {
+      const ticket = pool.wantingTicket;
+      if (ticket === null) this.#starved.delete(pool);
+      else if (ticket < first) [oldest, first] = [pool, ticket];
+    }
+    return oldest;
+  }
+
+  /** The pool, other than the asker, with the member that has been idle for longest. */
+  #longestIdle(asker: GroupedPool | null): GroupedPool | null {
+    let [found, first]: [GroupedPool | null, number] = [null, Infinity];
+    for (const pool of this.pools.values()) {
+      const since = pool === asker ? null : pool.idleSince;
+      if (since !== null && since < first) [found, first] = [pool, since];
+    }
+    return found;
+  }
+
+  #evictOther(asker: GroupedPool | null): boolean {
+    const victim = this.#longestIdle(asker);
+    if (victim === null) return false;
+    this.#isEvicting = true;
+    victim.evict();
+    this.#isEvicting = false;
+    return true;
+  }
+}

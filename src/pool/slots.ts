@@ -1,0 +1,84 @@
+// The members of one pool, and what each of them is doing. Who may do what is the pool's affair.
+
+import { assert } from "../assert.ts";
+
+/** What the pool must know of a server connection; the rest is the caller's. */
+export interface PoolMember {
+  /** What it was last used for; null: nothing yet. Compared as a string. */
+  readonly contextKey: string | null;
+  /** Ends the connection; may be called again. It does not throw. */
+  close(): void;
+  /** Resolves when the connection has ended for whatever reason; never rejects. */
+  readonly ended: Promise<void>;
+}
+
+/** How members come about. It bounds the time of `open` itself; the signal means: not any more. */
+export interface Connector<M> {
+  open(signal: AbortSignal): Promise<M>;
+  /** False, or a rejection: it is dead. An answer that comes too late is not waited for. */
+  isAlive(member: M, signal: AbortSignal): Promise<boolean>;
+}
+
+/** `checking`: being asked whether it is alive. `gone`: no longer a member. */
+export type SlotState = "idle" | "checking" | "leased" | "gone";
+
+/** The place of one member. */
+export class Slot<M> {
+  /** At first it is in the hands of who opened it. */
+  state: SlotState = "leased";
+  /** It was handed out before. */
+  wasUsed = false;
+  /** When it became idle the last time. */
+  idleSince = 0;
+
+  /** @param lifetimeShare of the longest lifetime: not all end at the same time. */
+  constructor(readonly member: M, readonly openedAt: number, readonly lifetimeShare: number) {}
+
+  /** When its lifetime is over. */
+  expiry(lifetimeMs: number): number {
+    return this.openedAt + this.lifetimeShare * lifetimeMs;
+  }
+}
+
+/**
+ * Keeps the states and their numbers together.
+ *
+ * Invariant: `idle` holds exactly the slots in that state, the one that is idle for longest first.
+ */
+export class Slots<M extends PoolMember> {
+  readonly idle: Slot<M>[] = [];
+  readonly count = { idle: 0, checking: 0, leased: 0 };
+
+  get size(): number {
+    return this.count.idle + this.count.checking + this.count.leased;
+  }
+
+  add(slot: Slot<M>): void {
+    assert(slot.state === "leased");
+    this.count.leased++;
+  }
+
+  move(slot: Slot<M>, to: SlotState, now: number): void {
+    assert(slot.state !== "gone", "a member that is gone does not come back");
+    if (slot.state === "idle") this.idle.splice(this.idle.lastIndexOf(slot), 1);
+    this.count[slot.state]--;
+    slot.state = to;
+    if (to === "gone") return;
+    this.count[to]++;
+    if (to !== "idle") return;
+    slot.idleSince = now;
+    this.idle.push(slot);
+  }
+
+  /**
+   * Of those that became idle at `since` or later: the last one that served this context, else the
+   * last one.
+   */
+  findIdle(contextKey: string | null, since = -Infinity): Slot<M> | undefined {
+    const last = this.idle.at(-1);
+    if (last === undefined || last.idleSince < since) return undefined;
+    return this.idle.findLast((slot) =>
+      slot.member.contextKey === contextKey && slot.idleSince >= since
+    ) ?? last;
+  }
+}

@@ -1,0 +1,34 @@
+// Refusals: each says how full the pool is, and names the settings that would help.
+
+import { strict as assert } from "node:assert";
+import { PgError } from "../../src/codec/error.ts";
+import { crowdError, openError, timeoutError } from "../../src/pool/refusals.ts";
+
+const FULL = { name: "shop/app", size: 2, taken: 2, leased: 1 };
+
+Deno.test("timeoutError names the ceiling that was reached", () => {
+  const full = timeoutError(FULL, 1_500, null);
+  assert.equal(full.message, "no server connection became free within 1.5 s");
+  assert.equal(full.fields.detail, 'Pool "shop/app" has 2 of 2 server connections, 1 in use.');
+  assert.match(full.fields.hint!, /raise pool_size or pool_checkout_timeout\.$/);
+  const capped = timeoutError({ ...FULL, taken: 1 }, 5_000, null);
+  assert.match(capped.fields.hint!, /raise pool_max_total or pool_checkout_timeout\.$/);
+  const failing = timeoutError({ ...FULL, taken: 1 }, 5_000, new PgError("08001", "no route"));
+  assert.match(failing.fields.detail!, /The last attempt to open one: no route\.$/);
+  assert.match(failing.fields.hint!, /pool_size/);
+});
+
+Deno.test("crowdError names pool_max_waiting", () => {
+  const { sqlState, fields } = crowdError(FULL, 7);
+  assert.equal(sqlState, "53300");
+  assert.match(fields.detail!, /pool_max_waiting is 7\.$/);
+});
+
+Deno.test("openError passes a PgError as it is, and never says XX000", () => {
+  const known = new PgError("28P01", "password authentication failed");
+  assert.equal(openError(known), known);
+  const unknown = openError(new TypeError("connection refused"));
+  assert.equal(unknown.sqlState, "08001");
+  assert.match(unknown.message, /: connection refused$/);
+  assert.match(openError("text").message, /: text$/);
+});
