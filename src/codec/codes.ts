@@ -100,6 +100,7 @@ export const SqlState = {
   InvalidPassword: "28P01",
   InsufficientPrivilege: "42501",
   TooManyConnections: "53300",
+  ProgramLimitExceeded: "54000",
   AdminShutdown: "57P01",
   InternalError: "XX000",
 } as const;

@@ -34,6 +34,11 @@ export class SessionContext {
     );
   }
 
+  /** The same for the same settings: for telling contexts apart, never for letting anybody in. */
+  get key(): string {
+    return JSON.stringify(this.settings.map(({ name, value }) => [name, value]));
+  }
+
   /** The same as start-up parameters: what RESET ALL, RESET ROLE and DISCARD ALL go back to. */
   get startupParameters(): StartupParameter[] {
     return this.settings.map(({ name, value }) => ({ name, value: UTF8.encode(value) }));

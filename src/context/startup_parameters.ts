@@ -3,10 +3,11 @@
 import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import type { StartupMessage, StartupParameter } from "../codec/frontend.ts";
-import type { SessionContext } from "./context.ts";
+import type { SessionContext, Setting } from "./context.ts";
 
 const UTF8 = new TextEncoder();
 const TEXT = new TextDecoder();
+const STRICT_UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** Parameters that decide who a session is; nobody but pgvpd gives them. */
 const IDENTITY_PARAMETERS = ["role", "session_authorization"];
@@ -57,8 +58,71 @@ export function refuseReservedParameters(
   };
   for (const { name, value } of parameters) {
     check(name);
-    if (name === "options") parseOptions(TEXT.decode(value)).forEach(check);
+    if (name === "options") {
+      for (const { name } of parseOptions(TEXT.decode(value)).settings) check(name);
+    }
     if (name === "replication") refuseReplication(TEXT.decode(value));
+  }
+}
+
+/** What a client's start-up parameters mean for a connection that has been started already. */
+export interface StartupSettings {
+  /** Can be set later, in this order: what stands inside `options` first, as the server does it. */
+  readonly settings: readonly Setting[];
+  /** Cannot be set later: a connection has them from its start. */
+  readonly startupOnly: readonly Setting[];
+  /** Options of the protocol itself, `_pq_.…`. */
+  readonly protocolOptions: readonly string[];
+}
+
+/** Parameters of the context "backend" that anybody may set: fixed once a connection is there. */
+const STARTUP_ONLY: ReadonlySet<string> = new Set(["ignore_system_indexes", "post_auth_delay"]);
+/** Parameters of the start-up message that are no settings. */
+const NO_SETTINGS: ReadonlySet<string> = new Set(["user", "database", "options", "replication"]);
+const PROTOCOL_OPTION_PREFIX = "_pq_.";
+/** Settings that one client may bring; libpq sends four. */
+const SETTINGS_MAX = 100;
+
+/**
+ * Sorts the parameters of a client that will be served on a pooled connection.
+ *
+ * @throws {PgError} 0A000 for what only a new connection could have; 22021 for values that are not
+ * UTF-8, because nobody knows in which other encoding they are; 54000 for too many.
+ */
+export function startupSettings(parameters: readonly StartupParameter[]): StartupSettings {
+  const options = parameters.find(({ name }) => name === "options");
+  const { settings: fromOptions, switches } = parseOptions(TEXT.decode(options?.value));
+  if (switches.length > 0) {
+    throw new PgError(
+      SqlState.FeatureNotSupported,
+      `command-line argument "${switches[0]}" cannot be applied to a pooled connection`,
+      { hint: 'Only "-c name=value" can be used in the connection\'s options.' },
+    );
+  }
+  const named = parameters
+    .filter(({ name }) => !NO_SETTINGS.has(name) && !name.startsWith(PROTOCOL_OPTION_PREFIX))
+    .map(({ name, value }) => ({ name, value: settingText(name, value) }));
+  const all = [...fromOptions, ...named];
+  if (all.length > SETTINGS_MAX) {
+    throw new PgError(SqlState.ProgramLimitExceeded, "too many settings in the start-up packet");
+  }
+  const isStartupOnly = ({ name }: Setting) => STARTUP_ONLY.has(canonicalName(name));
+  return {
+    settings: all.filter((setting) => !isStartupOnly(setting)),
+    startupOnly: all.filter(isStartupOnly),
+    protocolOptions: parameters.map(({ name }) => name)
+      .filter((name) => name.startsWith(PROTOCOL_OPTION_PREFIX)),
+  };
+}
+
+function settingText(name: string, value: Uint8Array): string {
+  try {
+    return STRICT_UTF8.decode(value);
+  } catch {
+    throw new PgError(
+      SqlState.CharacterNotInRepertoire,
+      `start-up parameter ${JSON.stringify(name)} is not valid UTF-8`,
+    );
   }
 }
 
@@ -92,36 +156,49 @@ function refuseReplication(value: string): void {
 const SWITCHES_WITH_VALUE = "BCcDdfhkNprStvW-";
 const SWITCHES_WITHOUT_VALUE = "bEeFijlnOPsT";
 
+/** What an `options` string says. */
+export interface Options {
+  readonly settings: readonly Setting[];
+  /** Other switches of a server process, such as `-e`. */
+  readonly switches: readonly string[];
+}
+
 /**
- * The names of the parameters that an `options` string sets, in every spelling that the server
- * accepts: `-c x=y`, `-cx=y`, `--x=y`, behind other switches (`-ec x=y`), with backslash escapes.
+ * What an `options` string sets, in every spelling that the server accepts: `-c x=y`, `-cx=y`,
+ * `--x=y`, behind other switches (`-ec x=y`), with backslash escapes.
  *
  * @throws {PgError} 08P01 for what the server would not accept either.
  */
-export function parseOptions(options: string): string[] {
+export function parseOptions(options: string): Options {
   const words = splitOptions(options);
-  const names: string[] = [];
+  const settings: Setting[] = [];
+  const switches: string[] = [];
   for (let index = 0; index < words.length; index++) {
     const word = words[index]!;
     if (!word.startsWith("-") || word === "-" || word === "--") throw invalidOptions(word);
     for (let at = 1; at < word.length; at++) {
       const letter = word[at]!;
-      if (SWITCHES_WITHOUT_VALUE.includes(letter)) continue;
+      if (SWITCHES_WITHOUT_VALUE.includes(letter)) {
+        switches.push(`-${letter}`);
+        continue;
+      }
       if (!SWITCHES_WITH_VALUE.includes(letter)) throw invalidOptions(word);
       const rest = word.slice(at + 1);
       const value = rest !== "" ? rest : words[++index];
       if (value === undefined) throw invalidOptions(word);
-      if (letter === "c" || letter === "-") names.push(assignedName(value, word));
+      if (letter === "c" || letter === "-") settings.push(assignment(value, word));
+      else switches.push(`-${letter}`);
       break;
     }
   }
-  return names;
+  return { settings, switches };
 }
 
-function assignedName(assignment: string, word: string): string {
-  const equalsAt = assignment.indexOf("=");
+function assignment(text: string, word: string): Setting {
+  const equalsAt = text.indexOf("=");
   if (equalsAt < 1) throw invalidOptions(word);
-  return assignment.slice(0, equalsAt);
+  // The server takes a dash in a name for an underscore here, and nowhere else.
+  return { name: text.slice(0, equalsAt).replaceAll("-", "_"), value: text.slice(equalsAt + 1) };
 }
 
 /** Splits at white space; a backslash makes the next character part of the word. */

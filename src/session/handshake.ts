@@ -17,7 +17,10 @@ import { forwardCancel } from "./cancel.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
 import { LoginRelay, RefusedAtOnce } from "./login.ts";
+import type { CancelTarget } from "./cancel_keys.ts";
+import { lend, type Lent, type Pooling } from "./lending.ts";
 import { type ClientTls, openClient, type StartupPacket } from "./opening.ts";
+import { whileClientStays } from "./presence.ts";
 
 /** The largest message that is held whole during a handshake; PostgreSQL sends none near it. */
 export const HANDSHAKE_MESSAGE_SIZE_MAX = 64 * 1024;
@@ -32,6 +35,8 @@ export interface HandshakeOptions extends UsernameRules {
   readonly clientTls: ClientTls | null;
   /** Whether a client may log in over a connection that is not encrypted. */
   readonly clearAllowed: boolean;
+  /** How tenants share server connections; null when each has its own. */
+  readonly pooling: Pooling | null;
   /** The server's address, for messages. */
   readonly upstreamAddress: string;
   /** Why no client may log in now; null when it may. A cancel request is passed on all the same. */
@@ -48,15 +53,26 @@ export interface SessionFacts {
   readonly tenant: string | null;
 }
 
-/** A connection whose client may speak. */
-export interface Established {
+/** A client that may speak: on a connection of its own, or on one that it is lent. */
+export type Established = Dedicated | Lent;
+
+/** A server connection that is the client's alone. */
+export interface Dedicated {
   readonly upstream: Inbox;
   /** The packet that cancels what the server is doing; null when it gave no key. */
   readonly cancelRequest: Uint8Array | null;
 }
 
+/** Whose handshake it is. */
+export interface HandshakeTarget extends CancelTarget {
+  /** Called once, when the start-up message has been understood. */
+  identified(facts: SessionFacts): void;
+}
+
 /** What a start-up message amounts to. */
 interface Login {
+  /** The name that the client has given. */
+  readonly user: string;
   readonly facts: SessionFacts;
   readonly context: SessionContext | null;
   /** To the server, with the context as reset values. */
@@ -77,18 +93,44 @@ export async function handshake(
   options: HandshakeOptions,
   deadline: Deadline,
   log: Logger,
-  onIdentified: (facts: SessionFacts) => void,
+  target: HandshakeTarget,
 ): Promise<Established | null> {
   const first = await openClient(client, options.clientTls, deadline);
   if (first.kind === "cancel") {
-    await forwardCancel(first.packet, options.dial, deadline);
+    await passCancelOn(first.packet, options, deadline);
     return null;
   }
   if (options.refusal !== null) throw options.refusal;
   if (first.encryption === null && !options.clearAllowed) throw encryptionRequired(options);
   const login = prepareLogin(first, options);
-  onIdentified(login.facts);
+  target.identified(login.facts);
   if (login.context !== null) log.debug("client identified", contextFields(login.context));
+  const { context, facts, user } = login;
+  if (options.pooling !== null && context !== null) {
+    const who = { user, role: facts.role, database: facts.database, context, startup: first };
+    return await lend(client, who, options.pooling, target, deadline, log);
+  }
+  return await connectDedicated(client, login, deadline, options, log);
+}
+
+/** On one of pgvpd's own keys, its session decides; without pools every key is the server's. */
+async function passCancelOn(
+  packet: Uint8Array,
+  { pooling, dial }: HandshakeOptions,
+  deadline: Deadline,
+): Promise<void> {
+  if (pooling === null) return await forwardCancel(packet, dial, deadline);
+  // A key that fits nobody is dropped without a word.
+  await pooling.cancelKeys.find(packet)?.cancel();
+}
+
+async function connectDedicated(
+  client: Inbox,
+  login: Login,
+  deadline: Deadline,
+  options: HandshakeOptions,
+  log: Logger,
+): Promise<Dedicated> {
   try {
     return await attempt(client, login, login.packet, deadline, options);
   } catch (error) {
@@ -135,7 +177,7 @@ function prepareLogin(startup: StartupPacket, options: HandshakeOptions): Login 
   if (options.superuserBypass.includes(username)) {
     encryption?.checkIdentity(username);
     const facts = { role: username, database: database || username, tenant: null };
-    return { facts, context: null, packet, plainPacket: null };
+    return { user: username, facts, context: null, packet, plainPacket: null };
   }
   const identity = parseUsername(username, options);
   encryption?.checkIdentity(identity.values[0]!);
@@ -145,6 +187,7 @@ function prepareLogin(startup: StartupPacket, options: HandshakeOptions): Login 
     options.setRole ?? identity.role,
   );
   return {
+    user: username,
     facts: {
       role: identity.role,
       database: database || identity.role,
@@ -167,9 +210,9 @@ async function attempt(
   packet: Uint8Array,
   deadline: Deadline,
   options: HandshakeOptions,
-): Promise<Established> {
+): Promise<Dedicated> {
   deadline.phase = `connecting to the upstream server at ${options.upstreamAddress}`;
-  const transport = await dialWhileClientStays(client, options.dial, deadline);
+  const transport = await whileClientStays(client, deadline, options.dial, (late) => late.close());
   try {
     const upstream = new Inbox(transport, HANDSHAKE_MESSAGE_SIZE_MAX);
     await deadline.race(
@@ -185,29 +228,6 @@ async function attempt(
   } catch (error) {
     transport.close();
     throw error;
-  }
-}
-
-/** Dials; a client that leaves meanwhile, or a deadline, ends the attempt and what it opened. */
-async function dialWhileClientStays(
-  client: Inbox,
-  dial: (signal: AbortSignal) => Promise<Transport>,
-  deadline: Deadline,
-): Promise<Transport> {
-  const abandoned = new AbortController();
-  const dialling = dial(AbortSignal.any([deadline.signal, abandoned.signal]));
-  try {
-    for (;;) {
-      const first = client.full
-        ? await deadline.race(dialling)
-        : await deadline.race<Transport | number | null>(dialling, client.fill());
-      if (first === null) throw new ClientGone();
-      if (typeof first === "object") return first;
-    }
-  } catch (error) {
-    abandoned.abort();
-    dialling.then((late) => late.close(), () => {});
-    throw error instanceof PgError ? error : new ClientGone(error);
   }
 }
 

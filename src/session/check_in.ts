@@ -1,0 +1,130 @@
+// What becomes of a backend when its client is done with it: as new, or closed.
+
+import { FrontendMessage } from "../codec/codes.ts";
+import { MessageWriter } from "../codec/writer.ts";
+import { type Backend, type BackendConsumer } from "../pool/backend.ts";
+import type { Lease } from "../pool/pool.ts";
+import type { PooledBackend } from "../pool/pooled_backend.ts";
+import { elapsed } from "./farewell.ts";
+
+/** How long the replies to what a client has left behind may take, once it is cancelled. */
+const DRAIN_MS_MAX = 5_000;
+/** Between cancel requests: of several statements in a row each must be hit. */
+const CANCEL_PAUSE_MS = 100;
+
+/** How a session has left its backend. */
+export interface Leaving {
+  /** Resolves when nothing more will be written to the backend for the client. */
+  readonly pumped: Promise<void>;
+  /** Whole messages have been sent. */
+  readonly sentWhole: boolean;
+  /** What was asked for is to be done all the same: the client has said Terminate. */
+  readonly finishes: boolean;
+  /** Cancels what the backend does; resolves when the server has been told. */
+  readonly cancel: () => Promise<void>;
+  /** Ends waiting for what is to be done. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Gives the backend back clean, or discards it. Never rejects.
+ *
+ * @returns what became of it, for the log: "clean", or why it was closed.
+ */
+export async function checkIn(lease: Lease<PooledBackend>, leaving: Leaving): Promise<string> {
+  const reason = await uncleanliness(lease.member, leaving).catch(() => "failed");
+  if (reason === null) lease.giveBack();
+  else lease.discard(reason);
+  return reason ?? "clean";
+}
+
+/** Brings the backend to rest and cleans it; says what stands in the way. */
+async function uncleanliness(member: PooledBackend, leaving: Leaving): Promise<string | null> {
+  const { backend } = member;
+  // The last write may wait for a server that waits for its replies to be read.
+  const rest = new Rest(backend);
+  backend.consumer = rest;
+  if (backend.isOver) return "lost";
+  if (!await settles(rest, leaving)) {
+    if (!backend.isOver && !leaving.finishes) await leaving.cancel().catch(() => {});
+    return backend.isOver ? "lost" : "unsettled";
+  }
+  return await member.reset(leaving.signal) ? null : "unclean";
+}
+
+/** Waits until everything that was asked for is answered. */
+async function settles(rest: Rest, leaving: Leaving): Promise<boolean> {
+  const { backend } = rest;
+  const stuck = { is: true };
+  const pumped = leaving.pumped.then(() => void (stuck.is = false));
+  await elapsed(DRAIN_MS_MAX, pumped);
+  if (stuck.is || !leaving.sentWhole) return false;
+  await endBatch(backend);
+  const deadline = performance.now() + DRAIN_MS_MAX;
+  while (!rest.isSettled) {
+    if (rest.isHopeless || leaving.signal.aborted) return false;
+    if (leaving.finishes) {
+      await Promise.race([rest.changed, aborted(leaving.signal)]);
+    } else {
+      if (performance.now() > deadline) return false;
+      await leaving.cancel().catch(() => {});
+      await elapsed(CANCEL_PAUSE_MS, rest.changed);
+    }
+  }
+  return true;
+}
+
+/** Ends what a client has begun and not ended, so that the server becomes ready again. */
+async function endBatch(backend: Backend): Promise<void> {
+  const { ledger } = backend;
+  if (ledger.uncertain) return;
+  if (ledger.copyIn) await say(backend, FrontendMessage.CopyFail);
+  if (ledger.batchOpen) await say(backend, FrontendMessage.Sync);
+}
+
+async function say(backend: Backend, type: number): Promise<void> {
+  const writer = new MessageWriter().begin(type);
+  if (type === FrontendMessage.CopyFail) writer.cstring("the client has gone");
+  backend.ledger.request(type);
+  await backend.send(writer.end().take());
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+}
+
+/** Reads replies away that nobody waits for any more. */
+class Rest implements BackendConsumer {
+  /** Resolves when it may be worth looking again. */
+  changed: Promise<void>;
+  #change = Promise.withResolvers<void>();
+
+  constructor(readonly backend: Backend) {
+    this.changed = this.#change.promise;
+  }
+
+  get isSettled(): boolean {
+    return this.backend.ledger.settled && this.backend.atBoundary && !this.backend.isOver;
+  }
+
+  get isHopeless(): boolean {
+    return this.backend.isOver || this.backend.ledger.uncertain;
+  }
+
+  consume(bytes: Uint8Array): null {
+    for (let at = 0; at < bytes.length;) at = this.backend.walk(bytes, at, bytes.length);
+    if (this.isSettled || this.isHopeless) this.#tell();
+    return null;
+  }
+
+  lost(): void {
+    this.#tell();
+  }
+
+  #tell(): void {
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
+    this.changed = this.#change.promise;
+  }
+}

@@ -1,0 +1,249 @@
+// A client of a pool: it is authenticated by pgvpd, lent a backend, and greeted as by a server.
+
+import {
+  encodeAuthentication,
+  encodeBackendKeyData,
+  encodeNegotiateProtocolVersion,
+  encodeParameterStatus,
+  READY_FOR_QUERY_IDLE,
+} from "../codec/backend.ts";
+import { AuthenticationRequest, SqlState } from "../codec/codes.ts";
+import { PgError } from "../codec/error.ts";
+import type { SessionContext } from "../context/context.ts";
+import { type StartupSettings, startupSettings } from "../context/startup_parameters.ts";
+import type { Logger } from "../log.ts";
+import type { Inbox } from "../net/buffers.ts";
+import { writeAll } from "../net/transport.ts";
+import type { Lease } from "../pool/pool.ts";
+import type { PooledBackend } from "../pool/pooled_backend.ts";
+import type { AddressLimit } from "./address_limit.ts";
+import { authenticate, type AuthenticationMethod } from "./authentication.ts";
+import {
+  CANCEL_KEY_SIZE,
+  CANCEL_KEY_SIZE_3_2,
+  type CancelKey,
+  type CancelKeys,
+  type CancelTarget,
+} from "./cancel_keys.ts";
+import type { ClientName, Credentials, FoundSecret } from "./credentials.ts";
+import type { Deadline } from "./deadline.ts";
+import { ClientGone } from "./endings.ts";
+import type { StartupPacket } from "./opening.ts";
+import { whileClientStays } from "./presence.ts";
+
+const PROTOCOL_3_2 = (3 << 16) | 2;
+/** How many backends that turn out dead a client does not notice. */
+const DEAD_BACKENDS_MAX = 3;
+
+/** Which connections are alike: those that differ in this are never exchanged for each other. */
+export interface PoolKey {
+  readonly database: string;
+  /** As whom pgvpd logs in. */
+  readonly user: string;
+  readonly startupSettings: StartupSettings["startupOnly"];
+}
+
+/** How clients of pools are served. */
+export interface Pooling {
+  readonly checkout: (
+    key: PoolKey,
+    contextKey: string,
+    signal: AbortSignal,
+  ) => Promise<Lease<PooledBackend>>;
+  readonly credentials: Credentials;
+  readonly method: AuthenticationMethod;
+  /** Whether a cleartext password may be asked for on a network that is not encrypted. */
+  readonly cleartextAnywhere: boolean;
+  /** Null: any that is subject to row-level security. */
+  readonly roles: readonly string[] | null;
+  /** Null: any. */
+  readonly databases: readonly string[] | null;
+  /** As whom pgvpd logs in; null: as the role in the user name. */
+  readonly upstreamUser: string | null;
+  readonly failures: AddressLimit;
+  readonly cancelKeys: CancelKeys;
+}
+
+/** Who wants to be served. */
+export interface PoolClient extends ClientName {
+  readonly context: SessionContext;
+  readonly startup: StartupPacket;
+}
+
+/** A backend that serves a client, until it is checked in. */
+export interface Lent {
+  readonly lease: Lease<PooledBackend>;
+  readonly cancelKey: CancelKey;
+}
+
+/**
+ * Takes a client of a pool to the point where it may speak.
+ *
+ * @throws {PgError} to be told to the client · {ClientGone}. Nothing is held then.
+ */
+export async function lend(
+  client: Inbox,
+  who: PoolClient,
+  pooling: Pooling,
+  target: CancelTarget,
+  deadline: Deadline,
+  log: Logger,
+): Promise<Lent> {
+  const settings = startupSettings(who.startup.message.parameters);
+  await negotiateVersion(client, who, settings, deadline);
+  await logIn(client, who, pooling, deadline);
+  checkLists(who, pooling);
+  const lease = await checkoutEstablished(client, who, settings, pooling, deadline, log);
+  const isNew = who.startup.message.protocolVersion >= PROTOCOL_3_2;
+  const keySize = isNew ? CANCEL_KEY_SIZE_3_2 : CANCEL_KEY_SIZE;
+  const cancelKey = pooling.cancelKeys.issue(keySize, target);
+  try {
+    const greeting = [
+      encodeAuthentication(AuthenticationRequest.Ok),
+      ...[...lease.member.backend.parameters]
+        .map(([name, value]) => encodeParameterStatus(name, value)),
+      encodeBackendKeyData(cancelKey.processId, cancelKey.secret),
+      READY_FOR_QUERY_IDLE,
+    ];
+    await tell(client, greeting, deadline);
+    return { lease, cancelKey };
+  } catch (error) {
+    cancelKey[Symbol.dispose]();
+    await putBack(lease, deadline.signal);
+    throw error;
+  }
+}
+
+/** A newer version, or options that are not known here: the client learns what there is. */
+async function negotiateVersion(
+  client: Inbox,
+  { startup }: PoolClient,
+  { protocolOptions }: StartupSettings,
+  deadline: Deadline,
+): Promise<void> {
+  const { protocolVersion } = startup.message;
+  if (protocolVersion <= PROTOCOL_3_2 && protocolOptions.length === 0) return;
+  const version = Math.min(protocolVersion, PROTOCOL_3_2);
+  await tell(client, [encodeNegotiateProtocolVersion(version, protocolOptions)], deadline);
+}
+
+async function logIn(
+  client: Inbox,
+  who: PoolClient,
+  pooling: Pooling,
+  deadline: Deadline,
+): Promise<void> {
+  const { peer } = client.transport;
+  if (!pooling.failures.allows(peer)) {
+    throw new PgError(
+      SqlState.InvalidAuthorizationSpecification,
+      "too many failed logins from this address",
+      { hint: "Wait a minute. auth_failure_limit is how many there may be in one." },
+    );
+  }
+  refuseOpenCleartext(client, who, pooling);
+  deadline.phase = "looking up the client's password";
+  const found: { secret: FoundSecret | null } = await whileClientStays(
+    client,
+    deadline,
+    async (signal) => ({ secret: await pooling.credentials.find(who, signal) }),
+    () => {},
+  );
+  try {
+    const { user, startup: { encryption } } = who;
+    const { secret } = found;
+    await authenticate({ client, user, secret, method: pooling.method, encryption, deadline });
+  } catch (error) {
+    const isFailure = error instanceof PgError && error.sqlState === SqlState.InvalidPassword;
+    if (isFailure) pooling.failures.failed(peer);
+    throw error;
+  }
+}
+
+function refuseOpenCleartext(client: Inbox, { startup }: PoolClient, pooling: Pooling): void {
+  if (pooling.method !== "cleartext" || pooling.cleartextAnywhere) return;
+  const { peer } = client.transport;
+  if (startup.encryption !== null || /^(unix:|127\.|\[::1\])/.test(peer)) return;
+  throw new PgError(
+    SqlState.InvalidAuthorizationSpecification,
+    "a cleartext password is not asked for over a connection that is not encrypted",
+    { hint: "Connect with sslmode=require, or set pool_auth = scram." },
+  );
+}
+
+/** Which roles and databases may be used through a pool is told only to who has logged in. */
+function checkLists({ role, database, context }: PoolClient, pooling: Pooling): void {
+  const refuse = (what: string, name: string, setting: string) => {
+    throw new PgError(
+      SqlState.InvalidAuthorizationSpecification,
+      `${what} ${JSON.stringify(name)} is not available through the pool`,
+      { hint: `It would have to be in ${setting}.` },
+    );
+  };
+  const { roles, databases } = pooling;
+  if (roles !== null && !roles.includes(role)) refuse("role", role, "pool_roles");
+  if (roles !== null && !roles.includes(context.role)) refuse("role", context.role, "pool_roles");
+  if (databases !== null && !databases.includes(database)) {
+    refuse("database", database, "pool_databases");
+  }
+}
+
+/** A backend with the client's settings and context; one that turns out dead is replaced. */
+async function checkoutEstablished(
+  client: Inbox,
+  who: PoolClient,
+  { settings, startupOnly }: StartupSettings,
+  pooling: Pooling,
+  deadline: Deadline,
+  log: Logger,
+): Promise<Lease<PooledBackend>> {
+  const { database, role, context } = who;
+  const key = { database, user: pooling.upstreamUser ?? role, startupSettings: startupOnly };
+  for (let attempt = 1;; attempt++) {
+    deadline.phase = "waiting for a server connection";
+    const lease = await whileClientStays(
+      client,
+      deadline,
+      (signal) => pooling.checkout(key, context.key, signal),
+      (late) => late.giveBack(),
+    );
+    deadline.phase = "establishing the session context";
+    const { member } = lease;
+    try {
+      member.contextKey = context.key;
+      await member.establish(context, settings, deadline.signal);
+      return lease;
+    } catch (error) {
+      const isDead = member.backend.isOver && !deadline.signal.aborted;
+      await putBack(lease, deadline.signal);
+      if (!isDead || attempt >= DEAD_BACKENDS_MAX) throw error;
+      log.info("a pooled connection was dead; taking another", {
+        error: error instanceof Error ? error.message : String(error),
+      });
+    }
+  }
+}
+
+/** Nothing of a client was done on it: it is cleaned, or closed. */
+async function putBack(lease: Lease<PooledBackend>, signal: AbortSignal): Promise<void> {
+  if (await lease.member.reset(signal)) lease.giveBack();
+  else lease.discard("establishing failed");
+}
+
+async function tell(
+  client: Inbox,
+  messages: readonly Uint8Array[],
+  deadline: Deadline,
+): Promise<void> {
+  const bytes = new Uint8Array(messages.reduce((sum, each) => sum + each.length, 0));
+  let at = 0;
+  for (const each of messages) {
+    bytes.set(each, at);
+    at += each.length;
+  }
+  await deadline.race(
+    writeAll(client.transport, bytes).catch((error) => {
+      throw new ClientGone(error);
+    }),
+  );
+}
