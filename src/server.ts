@@ -6,13 +6,16 @@ import { logger } from "./log.ts";
 import { addressText, isDirectory, listen } from "./net/address.ts";
 import type { Listener } from "./net/tcp.ts";
 import type { Transport } from "./net/transport.ts";
-import { connectUpstream, type UpstreamTls } from "./pool/connect.ts";
+import { connectUpstream, type UpstreamOptions, type UpstreamTls } from "./pool/connect.ts";
+import type { PoolStats } from "./pool/pool.ts";
+import { type AuthUsers, type PoolSettings, ServerPools } from "./server_pools.ts";
 import { Admission, type Slot } from "./session/admission.ts";
 import type { ClientTls } from "./session/opening.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
 
 /** What a proxy needs; the names are those of the settings, times are in milliseconds. */
-export interface ProxyOptions {
+export interface ProxyOptions extends PoolSettings {
+  readonly poolMode: "none" | "session";
   readonly listenHost: readonly string[];
   readonly port: number;
   /** A port whose clients must use TLS; null for none. */
@@ -32,15 +35,18 @@ export interface ProxyOptions {
   readonly clientTls: "disable" | "allow" | "require";
 }
 
-/** What was read from the certificate files. */
-export interface TlsMaterial {
+/** What was read from the files that the settings name. */
+export interface FileContents {
+  /** auth_file; null when there is none. */
+  readonly users: AuthUsers | null;
   /** Null when there is no certificate to show. */
   readonly client: ClientTls | null;
   readonly upstream: UpstreamTls;
 }
 
-/** No TLS on either side. */
-export const WITHOUT_TLS: TlsMaterial = {
+/** No TLS on either side, and no users of their own. */
+export const WITHOUT_TLS: FileContents = {
+  users: null,
   client: null,
   upstream: { mode: "disable", direct: false, authorities: null, identity: null },
 };
@@ -61,6 +67,8 @@ const SHUTDOWN = new PgError(
 export class Proxy {
   readonly #listeners: readonly Listener[];
   readonly #tlsOnly: readonly Listener[];
+  /** Null without pooling. */
+  readonly #pools: ServerPools | null;
   readonly #admission: Admission;
   #sessionOptions: SessionOptions;
   readonly #sessions = new Map<Session, Promise<void>>();
@@ -71,17 +79,20 @@ export class Proxy {
   #refusals = 0;
   #stopping = false;
 
-  private constructor(options: ProxyOptions, tls: TlsMaterial, listening: Listening) {
+  private constructor(options: ProxyOptions, files: FileContents, listening: Listening) {
     this.#admission = new Admission(options.maxClientConnections);
-    this.#sessionOptions = sessionOptions(options, tls);
+    this.#pools = options.poolMode === "none"
+      ? null
+      : new ServerPools(options, upstreamOptions(options, files), files.users);
+    this.#sessionOptions = sessionOptions(options, files, this.#pools);
     this.#listeners = [...listening.plain, ...listening.tlsOnly];
     this.#tlsOnly = listening.tlsOnly;
   }
 
   /** Listens and serves. Throws what listening throws, with nothing left open. */
-  static async start(options: ProxyOptions, tls: TlsMaterial): Promise<Proxy> {
+  static async start(options: ProxyOptions, files: FileContents): Promise<Proxy> {
     const listening = await listenOnAll(options);
-    const proxy = new Proxy(options, tls, listening);
+    const proxy = new Proxy(options, files, listening);
     proxy.#accepting = [
       ...listening.plain.map((listener) => proxy.#acceptFrom(listener, false)),
       ...listening.tlsOnly.map((listener) => proxy.#acceptFrom(listener, true)),
@@ -93,9 +104,10 @@ export class Proxy {
    * Takes new settings for the sessions that begin from now on; those that are open keep theirs.
    * Where it listens, and what it has accepted, stays.
    */
-  reload(options: ProxyOptions, tls: TlsMaterial): void {
+  reload(options: ProxyOptions, files: FileContents): void {
     this.#admission.clientsMax = options.maxClientConnections;
-    this.#sessionOptions = sessionOptions(options, tls);
+    this.#pools?.reload(options, upstreamOptions(options, files), files.users);
+    this.#sessionOptions = sessionOptions(options, files, this.#pools);
   }
 
   /** Where clients connect. */
@@ -111,6 +123,11 @@ export class Proxy {
   /** The port for TLS alone; null when there is none. */
   get tlsPort(): number | null {
     return this.#tlsOnly[0]?.port ?? null;
+  }
+
+  /** What the pools hold and have done, by database and role; empty without pooling. */
+  get poolStats(): Map<string, PoolStats> {
+    return this.#pools?.stats ?? new Map();
   }
 
   /** Clients connected now. */
@@ -136,6 +153,7 @@ export class Proxy {
     clearTimeout(timer);
     await Promise.all([...this.#sessions.keys()].map((session) => session.close(SHUTDOWN)));
     await Promise.all([...this.#sessions.values(), ...this.#accepting]);
+    await this.#pools?.close();
   }
 
   #stopListening(): void {
@@ -198,9 +216,17 @@ export class Proxy {
   }
 }
 
-function sessionOptions(options: ProxyOptions, tls: TlsMaterial): SessionOptions {
+function upstreamOptions(options: ProxyOptions, files: FileContents): UpstreamOptions {
   const { upstreamHost: host, upstreamPort: port, tcpKeepalive: keepAlive } = options;
-  const upstream = { host, port, keepAlive, tls: tls.upstream };
+  return { host, port, keepAlive, tls: files.upstream };
+}
+
+function sessionOptions(
+  options: ProxyOptions,
+  files: FileContents,
+  pools: ServerPools | null,
+): SessionOptions {
+  const upstream = upstreamOptions(options, files);
   return {
     tenantSeparator: options.tenantSeparator,
     contextVariables: options.contextVariables,
@@ -209,9 +235,10 @@ function sessionOptions(options: ProxyOptions, tls: TlsMaterial): SessionOptions
     setRole: options.setRole,
     handshakeMsMax: options.handshakeTimeout,
     refusal: null,
-    clientTls: options.clientTls === "disable" ? null : tls.client,
+    clientTls: options.clientTls === "disable" ? null : files.client,
     clearAllowed: options.clientTls !== "require",
-    upstreamAddress: addressText(host, port),
+    pooling: pools?.pooling ?? null,
+    upstreamAddress: addressText(upstream.host, upstream.port),
     dial: async (signal) => (await connectUpstream(upstream, signal)).transport,
   };
 }

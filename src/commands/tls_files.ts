@@ -1,5 +1,6 @@
-// The certificate files that the settings name: read, checked, and watched for changes.
+// The files that the settings name, certificates and users: read, checked, watched for changes.
 
+import { parseUserlist, UserlistError } from "../auth/userlist.ts";
 import type { Settings } from "../config/config.ts";
 import {
   CertificateError,
@@ -10,12 +11,13 @@ import {
 } from "../net/certificates.ts";
 import { isTlsAvailable } from "../net/tls_engine.ts";
 import type { UpstreamTls, UpstreamTlsMode } from "../pool/connect.ts";
-import type { TlsMaterial } from "../server.ts";
+import type { FileContents } from "../server.ts";
+import type { AuthUsers } from "../server_pools.ts";
 import type { ClientAuthorities } from "../session/opening.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 
 /** What the files hold, and until when. */
-export interface LoadedTls extends TlsMaterial {
+export interface LoadedTls extends FileContents {
   /** Each certificate of pgvpd's own, with the setting that names it. */
   readonly own: readonly { readonly key: string; readonly identity: TlsIdentity }[];
 }
@@ -41,6 +43,7 @@ export function loadTls(settings: Settings, now = new Date()): LoadedTls {
       ? null
       : identity(upstreamTlsCert, upstreamTlsKey, now);
     return {
+      users: settings.authFile === null ? null : authUsers(settings.authFile),
       client: server === null ? null : {
         identity: server,
         endPoint: server.endPoint,
@@ -55,6 +58,17 @@ export function loadTls(settings: Settings, now = new Date()): LoadedTls {
   } catch (error) {
     if (error instanceof CertificateError) throw new CommandError(error.message);
     throw error;
+  }
+}
+
+function authUsers(path: string): AuthUsers {
+  try {
+    return parseUserlist(Deno.readFileSync(path));
+  } catch (error) {
+    if (error instanceof UserlistError) {
+      throw new CommandError(`"${path}", line ${error.line}: ${error.message}`);
+    }
+    throw new CommandError(`Cannot read "${path}": ${reasonOf(error)}`);
   }
 }
 
@@ -104,6 +118,7 @@ function read(path: string): string {
 /** Every file that `loadTls` reads. */
 export function tlsFiles(settings: Settings): string[] {
   return [
+    settings.authFile,
     settings.tlsCert,
     settings.tlsKey,
     settings.clientTlsCa,

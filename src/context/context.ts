@@ -105,8 +105,14 @@ export class ContextConfirmation {
     this.#received++;
     if (type === BackendMessage.DataRow) this.#checkRow(new MessageReader(bytes, start, end));
     if (type !== BackendMessage.ReadyForQuery) return "withhold";
-    if (bytes[start] !== TransactionStatus.Idle) throw outOfStep();
+    if (!this.#mayEndWith(bytes[start]!)) throw outOfStep();
     return "confirmed";
+  }
+
+  /** In the middle of a session it may be set inside a transaction, and goes with it. */
+  #mayEndWith(status: number): boolean {
+    return status === TransactionStatus.Idle ||
+      !this.fresh && status === TransactionStatus.InTransaction;
   }
 
   #checkRow(row: MessageReader): void {

@@ -25,7 +25,7 @@ export interface PoolOptions extends BackoffRange {
   readonly idleTimeoutMs: number;
   /** `pool_max_lifetime`: when a member is closed as soon as nobody uses it; ±10 %. */
   readonly maxLifetimeMs: number;
-  /** `pool_check_after_idle`: a member idle for longer is checked before it is lent. */
+  /** `pool_check_after`: a member idle for longer is checked before it is lent. */
   readonly checkAfterIdleMs: number;
 }
 

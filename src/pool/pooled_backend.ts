@@ -101,6 +101,21 @@ export class PooledBackend {
     return this.#login.cancelRequest;
   }
 
+  /**
+   * Has the server cancel what it does for the client that has the connection. A connection does
+   * not change hands while a cancel request is on its way: it would hit the next one.
+   */
+  async cancel(send: (request: Uint8Array) => Promise<void>): Promise<void> {
+    if (this.cancelRequest === null || this.backend.ledger.owed === 0) return;
+    const sending = send(this.cancelRequest);
+    const before = this.cancelling;
+    const all = Promise.allSettled([before, sending]).then(() => {
+      if (this.cancelling === all) this.cancelling = null;
+    });
+    this.cancelling = all;
+    await sending;
+  }
+
   /** Ends the connection, in order when nothing is under way. May be called again. */
   close(): void {
     const { backend } = this;

@@ -17,7 +17,7 @@ import type { PoolMember } from "./slots.ts";
 
 /** Those of each pool, and those of all together. */
 export interface PoolsOptions extends PoolOptions {
-  /** `pools_max`: how many pools there may be at the same time. */
+  /** How many pools there may be at the same time. */
   readonly poolsMax: number;
   /** `pool_max_total`: the members of all pools together, those being opened included. */
   readonly maxTotal: number;
@@ -100,8 +100,8 @@ export class Pools<M extends PoolMember> {
     const { poolsMax } = this.#settings;
     if (this.#pools.size < poolsMax) return null;
     return new PgError(SqlState.TooManyConnections, "too many connection pools", {
-      detail: `pools_max is ${poolsMax}; each database and role has a pool of its own.`,
-      hint: "Use fewer databases and roles, or raise pools_max.",
+      detail: `There are ${poolsMax}; each database and role has one of its own.`,
+      hint: "Use fewer databases and roles, or list them in pool_databases and pool_roles.",
     });
   }
 }

@@ -97,7 +97,7 @@ export async function handshake(
 ): Promise<Established | null> {
   const first = await openClient(client, options.clientTls, deadline);
   if (first.kind === "cancel") {
-    await passCancelOn(first.packet, options, deadline);
+    await passCancelOn(first.packet, client.transport.peer, options, deadline);
     return null;
   }
   if (options.refusal !== null) throw options.refusal;
@@ -116,12 +116,16 @@ export async function handshake(
 /** On one of pgvpd's own keys, its session decides; without pools every key is the server's. */
 async function passCancelOn(
   packet: Uint8Array,
+  peer: string,
   { pooling, dial }: HandshakeOptions,
   deadline: Deadline,
 ): Promise<void> {
   if (pooling === null) return await forwardCancel(packet, dial, deadline);
+  if (!pooling.badCancels.allows(peer)) return;
+  const session = pooling.cancelKeys.find(packet);
   // A key that fits nobody is dropped without a word.
-  await pooling.cancelKeys.find(packet)?.cancel();
+  if (session === null) pooling.badCancels.failed(peer);
+  else await session.cancel();
 }
 
 async function connectDedicated(

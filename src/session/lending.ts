@@ -60,7 +60,10 @@ export interface Pooling {
   readonly databases: readonly string[] | null;
   /** As whom pgvpd logs in; null: as the role in the user name. */
   readonly upstreamUser: string | null;
+  /** Failed logins. */
   readonly failures: AddressLimit;
+  /** Cancel requests that fitted nobody. */
+  readonly badCancels: AddressLimit;
   readonly cancelKeys: CancelKeys;
 }
 

@@ -45,6 +45,8 @@ const NO_BYTES = new Uint8Array(0);
 export class PooledRelay implements BackendConsumer {
   /** Resolves when nothing more will be read from the client or written to the backend. */
   pumped: Promise<void> = Promise.resolve();
+  /** Why pgvpd itself has ended the session; null when it had no reason of its own. */
+  failure: PgError | null = null;
   bytesFromClient = 0;
   bytesFromUpstream = 0;
   readonly #client: Transport;
@@ -306,7 +308,10 @@ export class PooledRelay implements BackendConsumer {
       // In a failed transaction nothing can be set, and nothing of it will last.
       if (status !== TransactionStatus.Failed) await this.#member.restore();
     } catch (error) {
-      if (error instanceof PgError) this.#farewell ??= error.encode();
+      if (error instanceof PgError) {
+        this.failure = error;
+        this.#farewell ??= error.encode();
+      }
       this.#gate = null;
       return this.#end("pgvpd");
     }

@@ -9,12 +9,17 @@ import { forwardCancel } from "./cancel.ts";
 import { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
 import {
+  type Dedicated,
   type Established,
   handshake,
   HANDSHAKE_MESSAGE_SIZE_MAX,
   type HandshakeOptions,
+  type HandshakeTarget,
   type SessionFacts,
 } from "./handshake.ts";
+import { checkIn } from "./check_in.ts";
+import type { Lent } from "./lending.ts";
+import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 
 /** What every session of a proxy is given. */
@@ -25,20 +30,23 @@ export interface SessionOptions extends HandshakeOptions {
 
 /** A client that will be refused is given this long to say what it wants. */
 const REFUSED_HANDSHAKE_MS_MAX = 5_000;
-/** For cancelling what a dead client has left running. */
-const ABANDONED_CANCEL_MS_MAX = 5_000;
+/** For telling the server that a query is to be cancelled. */
+const CANCEL_MS_MAX = 5_000;
 /** How long a client may take to read why it was refused. */
 const FAREWELL_MS_MAX = 1_000;
 
 /** Owns the client's transport and whatever is opened for it; `run()` gives everything back. */
-export class Session {
+export class Session implements HandshakeTarget {
   readonly #client: Inbox;
   readonly #options: SessionOptions;
   readonly #log: Logger;
   readonly #startedAt = performance.now();
   #facts: SessionFacts | null = null;
   #deadline: Deadline | null = null;
-  #relay: Relay | null = null;
+  #relay: Relay | PooledRelay | null = null;
+  /** Cancels what the server does for this client now; null when nothing can be cancelled. */
+  #canceller: (() => Promise<void>) | null = null;
+  readonly #closed = new AbortController();
   #farewell: PgError | null = null;
 
   constructor(client: Transport, options: SessionOptions, log: Logger) {
@@ -58,7 +66,9 @@ export class Session {
     try {
       const established = await this.#shakeHands();
       this.#deadline = null; // and with it everything that was waited for
-      if (established !== null) await this.#serve(established);
+      if (established === null) return;
+      if ("lease" in established) await this.#serveLent(established);
+      else await this.#serveDedicated(established);
     } catch (error) {
       await this.#onFailure(error);
     } finally {
@@ -76,6 +86,7 @@ export class Session {
   /** Tells the client why, where its stream allows it, and ends the session now. */
   async close(reason: PgError): Promise<void> {
     this.#farewell = reason;
+    this.#closed.abort(reason);
     if (this.#relay !== null) await this.#relay.close(reason.encode());
     else this.#deadline?.end(reason);
   }
@@ -92,7 +103,7 @@ export class Session {
       this.#options,
       deadline,
       this.#log,
-      (facts) => this.#facts = facts,
+      this,
     );
     if (established === null) {
       this.#log.info("cancel request passed on", { peer: this.#client.transport.peer });
@@ -101,12 +112,63 @@ export class Session {
     return established;
   }
 
-  async #serve({ upstream, cancelRequest }: Established): Promise<void> {
+  /** Called by the handshake when it knows who this is. */
+  identified(facts: SessionFacts): void {
+    this.#facts = facts;
+  }
+
+  /** Somebody has shown this session's cancel key. */
+  async cancel(): Promise<void> {
+    await this.#canceller?.();
+  }
+
+  async #serveDedicated({ upstream, cancelRequest }: Dedicated): Promise<void> {
     this.#log.info("client connected", this.#record());
+    const cancel = cancelRequest === null ? null : () => this.#sendCancel(cancelRequest);
+    this.#canceller = cancel;
+    // Where there are pools, pgvpd must know whose key a cancel request shows.
+    using _key = cancelRequest === null
+      ? null
+      : this.#options.pooling?.cancelKeys.adopt(cancelRequest, this);
     const relay = new Relay(this.#client, upstream);
     this.#relay = relay;
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    this.#logEnd(relay, await relay.run());
+    if (relay.abandoned && cancel !== null) await this.#cancelAbandoned(cancel);
+  }
+
+  async #serveLent({ lease, cancelKey }: Lent): Promise<void> {
+    using _lease = lease; // whatever happens, its place comes back
+    const { member } = lease;
+    this.#log.info("client connected", { ...this.#record(), backend: member.processId });
+    const cancel = () => member.cancel((request) => this.#sendCancel(request));
+    this.#canceller = cancel;
+    const relay = new PooledRelay(this.#client, member);
+    this.#relay = relay;
+    if (this.#farewell !== null) relay.drain(this.#farewell.encode());
     const endedBy = await relay.run();
+    if (relay.failure !== null) {
+      const { sqlState, message } = relay.failure;
+      this.#log.warn("session context could not be restored", {
+        sqlstate: sqlState,
+        error: message,
+      });
+    }
+    this.#canceller = null;
+    cancelKey[Symbol.dispose]();
+    this.#logEnd(relay, endedBy);
+    this.#client.transport.close();
+    const outcome = await checkIn(lease, {
+      pumped: relay.pumped,
+      sentWhole: relay.sentWhole,
+      finishes: endedBy === "terminated",
+      cancel,
+      signal: this.#closed.signal,
+    });
+    this.#log.debug("server connection checked in", { backend: member.processId, outcome });
+  }
+
+  #logEnd(relay: Relay | PooledRelay, endedBy: string): void {
     this.#log.info("client disconnected", {
       ...this.#record(),
       ended_by: endedBy,
@@ -114,20 +176,23 @@ export class Session {
       bytes_in: relay.bytesFromClient,
       bytes_out: relay.bytesFromUpstream,
     });
-    if (relay.abandoned && cancelRequest !== null) await this.#cancel(cancelRequest);
   }
 
   /** The session ended while the server worked for it: nobody waits for the result any more. */
-  async #cancel(request: Uint8Array): Promise<void> {
-    using deadline = new Deadline(ABANDONED_CANCEL_MS_MAX, "cancelling an abandoned query");
+  async #cancelAbandoned(cancel: () => Promise<void>): Promise<void> {
     try {
-      await forwardCancel(request, this.#options.dial, deadline);
+      await cancel();
       this.#log.info("abandoned query cancelled");
     } catch (error) {
       this.#log.warn("abandoned query could not be cancelled", {
         error: error instanceof Error ? error.message : String(error),
       });
     }
+  }
+
+  async #sendCancel(request: Uint8Array): Promise<void> {
+    using deadline = new Deadline(CANCEL_MS_MAX, "cancelling a query");
+    await forwardCancel(request, this.#options.dial, deadline);
   }
 
   async #onFailure(error: unknown): Promise<void> {

@@ -239,8 +239,10 @@ Deno.test("fuzz: start-up parameters are refused in words, or accepted rightly",
   fuzz(checkParameters, FUZZ_MS / 4);
 });
 
+const optionNames = (options: string) => parseOptions(options).settings.map(({ name }) => name);
+
 Deno.test("fuzz: parseOptions finds the names that PostgreSQL finds", () => {
-  fuzz((random) => checkOptions(random, parseOptions), FUZZ_MS / 4);
+  fuzz((random) => checkOptions(random, optionNames), FUZZ_MS / 4);
 });
 
 Deno.test("fuzz: the alarm works: broken decoders are caught, with a seed", () => {

@@ -45,7 +45,7 @@ Deno.test("Pools makes a pool for each key, once, and removes it when nothing is
 Deno.test("Pools refuses one pool too many, and allows it when another is gone", async () => {
   const { pools, checkout } = world({ poolsMax: 1 });
   const taken = await checkout("a");
-  (await checkout("b")).assertRefused("53300", /pools_max is 1/, /raise pools_max/);
+  (await checkout("b")).assertRefused("53300", /There are 1/, /pool_databases/);
   taken.taken.discard("protocol");
   await settle();
   assert.equal((await checkout("b")).isWaiting, false);

@@ -52,6 +52,7 @@ const DEFAULTS: SessionOptions = {
   setRole: null,
   clientTls: null,
   clearAllowed: true,
+  pooling: null,
   upstreamAddress: "db.test:5432",
   refusal: null,
   handshakeMsMax: 3_000,

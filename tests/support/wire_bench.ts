@@ -2,7 +2,7 @@
 
 import { EmbeddedPostgres } from "../../src/commands/embedded_postgres.ts";
 import { configureLog } from "../../src/log.ts";
-import { Proxy, type ProxyOptions, type TlsMaterial, WITHOUT_TLS } from "../../src/server.ts";
+import { type FileContents, Proxy, type ProxyOptions, WITHOUT_TLS } from "../../src/server.ts";
 import { type Login, PgClient } from "./wire_clients.ts";
 import { proxyOptions, SUPERUSER } from "./wire_options.ts";
 
@@ -125,7 +125,7 @@ export class Bench {
   /** A proxy on a free port in front of the server. */
   async front(
     overrides: Partial<ProxyOptions> = {},
-    tls: TlsMaterial = WITHOUT_TLS,
+    files: FileContents = WITHOUT_TLS,
   ): Promise<Front> {
     const log: LogEntry[] = [];
     configureLog({
@@ -134,7 +134,7 @@ export class Bench {
       colour: false,
       write: (line) => log.push(JSON.parse(line)),
     });
-    return new Front(await Proxy.start(proxyOptions(this.postgres.port, overrides), tls), log);
+    return new Front(await Proxy.start(proxyOptions(this.postgres.port, overrides), files), log);
   }
 
   /** Backends of clients other than our own. */

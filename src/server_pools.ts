@@ -1,0 +1,152 @@
+// The pools of a proxy, and everything their clients are served with.
+
+import type { StoredPassword } from "./auth/password.ts";
+import type { Connector } from "./pool/pool.ts";
+import { connectUpstream, type UpstreamOptions } from "./pool/connect.ts";
+import { PooledBackend } from "./pool/pooled_backend.ts";
+import { Pools, type PoolsOptions } from "./pool/pools.ts";
+import type { PoolStats } from "./pool/pool.ts";
+import { AddressLimit } from "./session/address_limit.ts";
+import type { AuthenticationMethod } from "./session/authentication.ts";
+import { CancelKeys } from "./session/cancel_keys.ts";
+import { AuthQuery, ConfiguredCredentials } from "./session/credentials.ts";
+import type { Pooling, PoolKey } from "./session/lending.ts";
+
+/** The settings that pools need; times are in milliseconds. */
+export interface PoolSettings {
+  readonly poolSize: number;
+  readonly poolMinIdle: number;
+  readonly poolMaxTotal: number | null;
+  readonly poolMaxWaiting: number;
+  readonly poolCheckoutTimeout: number;
+  readonly poolIdleTimeout: number;
+  readonly poolMaxLifetime: number;
+  readonly poolCheckAfter: number;
+  readonly poolPassword: string | null;
+  readonly poolAuth: AuthenticationMethod;
+  readonly poolAuthCleartext: "tls" | "anywhere";
+  readonly poolRoles: readonly string[] | null;
+  readonly poolDatabases: readonly string[] | null;
+  readonly authQuery: string | null;
+  readonly authUser: string | null;
+  readonly authPassword: string | null;
+  readonly authDatabase: string | null;
+  readonly authFailureLimit: number;
+  readonly upstreamUser: string | null;
+  readonly upstreamPassword: string | null;
+}
+
+/** Secrets by user name, as auth_file has them. */
+export type AuthUsers = ReadonlyMap<string, StoredPassword | null>;
+
+/** Pools at the same time: clients choose databases and roles, and each pair has its own. */
+const POOLS_MAX = 1_000;
+/** After a failure to connect the next try waits this long, doubled each time. */
+const RETRY_MS_MIN = 100;
+const RETRY_MS_MAX = 5_000;
+/** How long the server may take to let pgvpd in. */
+const OPEN_MS_MAX = 15_000;
+/** Cancel requests that fit nobody, from one address in a minute. */
+const BAD_CANCELS_PER_MINUTE = 60;
+
+/** Pools, keys, and limits live as long as the proxy; what the settings say may change. */
+export class ServerPools {
+  readonly #pools: Pools<PooledBackend>;
+  readonly #cancelKeys = new CancelKeys();
+  readonly #failures: AddressLimit;
+  readonly #badCancels = new AddressLimit(BAD_CANCELS_PER_MINUTE);
+  #settings: PoolSettings;
+  #upstream: UpstreamOptions;
+  #authQuery: AuthQuery | null = null;
+  #pooling: Pooling;
+
+  constructor(settings: PoolSettings, upstream: UpstreamOptions, users: AuthUsers | null) {
+    this.#settings = settings;
+    this.#upstream = upstream;
+    this.#failures = new AddressLimit(settings.authFailureLimit);
+    this.#pools = new Pools(poolsOptions(settings), (key) => this.#connector(JSON.parse(key)));
+    this.#pooling = this.#buildPooling(users);
+  }
+
+  /** How the sessions that begin now are served. */
+  get pooling(): Pooling {
+    return this.#pooling;
+  }
+
+  get stats(): Map<string, PoolStats> {
+    return this.#pools.stats;
+  }
+
+  /** Connections that are open stay as they are until their lifetime ends. */
+  reload(settings: PoolSettings, upstream: UpstreamOptions, users: AuthUsers | null): void {
+    this.#settings = settings;
+    this.#upstream = upstream;
+    this.#failures.perMinute = settings.authFailureLimit;
+    this.#pools.options = poolsOptions(settings);
+    this.#authQuery?.close();
+    this.#pooling = this.#buildPooling(users);
+  }
+
+  /** Resolves when every connection is closed; those that are lent must come back first. */
+  async close(): Promise<void> {
+    this.#authQuery?.close();
+    await this.#pools.close();
+  }
+
+  #buildPooling(users: AuthUsers | null): Pooling {
+    const { authQuery: sql, authUser: user, authPassword: password, authDatabase: database } =
+      this.#settings;
+    this.#authQuery = sql === null || user === null
+      ? null
+      : new AuthQuery({ sql, user, password, database, connect: this.#connect });
+    return {
+      checkout: (key, contextKey, signal) =>
+        this.#pools.checkout(JSON.stringify(key), contextKey, signal),
+      credentials: new ConfiguredCredentials({
+        users,
+        query: this.#authQuery,
+        password: this.#settings.poolPassword,
+      }),
+      method: this.#settings.poolAuth,
+      cleartextAnywhere: this.#settings.poolAuthCleartext === "anywhere",
+      roles: this.#settings.poolRoles,
+      databases: this.#settings.poolDatabases,
+      upstreamUser: this.#settings.upstreamUser,
+      failures: this.#failures,
+      badCancels: this.#badCancels,
+      cancelKeys: this.#cancelKeys,
+    };
+  }
+
+  readonly #connect = (signal: AbortSignal) => connectUpstream(this.#upstream, signal);
+
+  #connector({ database, user, startupSettings }: PoolKey): Connector<PooledBackend> {
+    return {
+      open: (signal) =>
+        PooledBackend.open({
+          connect: this.#connect,
+          credentials: { user, password: this.#settings.upstreamPassword },
+          database,
+          startupSettings,
+          provesRoles: this.#settings.poolRoles === null,
+        }, AbortSignal.any([signal, AbortSignal.timeout(OPEN_MS_MAX)])),
+      isAlive: (member, signal) => member.isAlive(signal),
+    };
+  }
+}
+
+function poolsOptions(settings: PoolSettings): PoolsOptions {
+  return {
+    size: settings.poolSize,
+    minIdle: settings.poolMinIdle,
+    maxWaiting: settings.poolMaxWaiting,
+    checkoutTimeoutMs: settings.poolCheckoutTimeout,
+    idleTimeoutMs: settings.poolIdleTimeout,
+    maxLifetimeMs: settings.poolMaxLifetime,
+    checkAfterIdleMs: settings.poolCheckAfter,
+    retryMsMin: RETRY_MS_MIN,
+    retryMsMax: RETRY_MS_MAX,
+    poolsMax: POOLS_MAX,
+    maxTotal: settings.poolMaxTotal ?? Infinity,
+  };
+}
