@@ -15,7 +15,7 @@ import { Session, type SessionOptions } from "./session/session.ts";
 
 /** What a proxy needs; the names are those of the settings, times are in milliseconds. */
 export interface ProxyOptions extends PoolSettings {
-  readonly poolMode: "none" | "session";
+  readonly poolMode: "none" | "session" | "transaction";
   readonly listenHost: readonly string[];
   readonly port: number;
   /** A port whose clients must use TLS; null for none. */
@@ -83,7 +83,7 @@ export class Proxy {
     this.#admission = new Admission(options.maxClientConnections);
     this.#pools = options.poolMode === "none"
       ? null
-      : new ServerPools(options, upstreamOptions(options, files), files.users);
+      : new ServerPools(options.poolMode, options, upstreamOptions(options, files), files.users);
     this.#sessionOptions = sessionOptions(options, files, this.#pools);
     this.#listeners = [...listening.plain, ...listening.tlsOnly];
     this.#tlsOnly = listening.tlsOnly;

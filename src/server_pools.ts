@@ -10,10 +10,13 @@ import { AddressLimit } from "./session/address_limit.ts";
 import type { AuthenticationMethod } from "./session/authentication.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
 import { AuthQuery, ConfiguredCredentials } from "./session/credentials.ts";
+import { Greetings } from "./session/greetings.ts";
 import type { Pooling, PoolKey } from "./session/lending.ts";
 
 /** The settings that pools need; times are in milliseconds. */
 export interface PoolSettings {
+  /** Whether FunctionCall messages pass in transaction mode. */
+  readonly poolFunctionCalls: boolean;
   readonly poolSize: number;
   readonly poolMinIdle: number;
   readonly poolMaxTotal: number | null;
@@ -53,14 +56,22 @@ const BAD_CANCELS_PER_MINUTE = 60;
 export class ServerPools {
   readonly #pools: Pools<PooledBackend>;
   readonly #cancelKeys = new CancelKeys();
+  readonly #greetings = new Greetings();
   readonly #failures: AddressLimit;
   readonly #badCancels = new AddressLimit(BAD_CANCELS_PER_MINUTE);
+  readonly #mode: Pooling["mode"];
   #settings: PoolSettings;
   #upstream: UpstreamOptions;
   #authQuery: AuthQuery | null = null;
   #pooling: Pooling;
 
-  constructor(settings: PoolSettings, upstream: UpstreamOptions, users: AuthUsers | null) {
+  constructor(
+    mode: Pooling["mode"],
+    settings: PoolSettings,
+    upstream: UpstreamOptions,
+    users: AuthUsers | null,
+  ) {
+    this.#mode = mode;
     this.#settings = settings;
     this.#upstream = upstream;
     this.#failures = new AddressLimit(settings.authFailureLimit);
@@ -100,6 +111,7 @@ export class ServerPools {
       ? null
       : new AuthQuery({ sql, user, password, database, connect: this.#connect });
     return {
+      mode: this.#mode,
       checkout: (key, contextKey, signal) =>
         this.#pools.checkout(JSON.stringify(key), contextKey, signal),
       credentials: new ConfiguredCredentials({
@@ -115,6 +127,8 @@ export class ServerPools {
       failures: this.#failures,
       badCancels: this.#badCancels,
       cancelKeys: this.#cancelKeys,
+      greetings: this.#greetings,
+      functionCallsAllowed: this.#settings.poolFunctionCalls,
     };
   }
 

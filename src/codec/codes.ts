@@ -46,6 +46,7 @@ export const BackendMessage = {
   ParameterStatus: 0x53, // 'S'
   ParseComplete: 0x31, // '1'
   ReadyForQuery: 0x5a, // 'Z'
+  RowDescription: 0x54, // 'T'
 } as const;
 
 /** The Int32 that says what an Authentication message asks for. */

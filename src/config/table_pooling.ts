@@ -2,6 +2,7 @@
 
 import type { Row } from "./row.ts";
 import {
+  boolean,
   choice,
   count,
   duration,
@@ -15,11 +16,12 @@ import {
 const POOLS = {
   pool_mode: {
     group: "Pooling",
-    type: choice(["none", "session"], { planned: ["transaction"] }),
+    type: choice(["none", "session", "transaction"]),
     default: "none",
     sentence: "Whether clients share server connections.",
     detail: "`session`: a client has a server connection to itself for as long as it stays, and " +
-      "the next one gets it cleaned. pgvpd then asks for the clients' passwords itself. Users in " +
+      "the next one gets it cleaned. `transaction`: it is lent one for each transaction, whoever " +
+      "its tenant is. pgvpd then asks for the clients' passwords itself. Users in " +
       "`superuser_bypass` are never pooled.",
     common: true,
     available: true,
@@ -90,6 +92,14 @@ const POOLS = {
     sentence: "Idle time that calls for a check before use.",
     detail: "A server connection that was idle for longer is asked whether it still lives before " +
       "a client gets it; `0` asks always.",
+    reloadable: true,
+    available: true,
+  },
+  pool_function_calls: {
+    group: "Pooling",
+    type: boolean(),
+    default: "false",
+    sentence: "Let FunctionCall messages pass in transaction mode.",
     reloadable: true,
     available: true,
   },

@@ -6,6 +6,7 @@ import { Framer } from "../codec/framer.ts";
 import { Flow } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import { ReplyLedger } from "../protocol/ledger.ts";
+import type { ReplyFates } from "../protocol/prepared.ts";
 import { Capture } from "./capture.ts";
 
 /** Who is given what the server says. One at a time; whoever it is replaces another by itself. */
@@ -20,7 +21,7 @@ export interface BackendConsumer {
 }
 
 /** Why `walk` has stopped. */
-export const Stop = { AtEnd: 0, Ready: 1, ContextLost: 2 } as const;
+export const Stop = { AtEnd: 0, Ready: 1, ContextLost: 2, Withhold: 3 } as const;
 
 /** Takes nothing in: for the moment before anybody talks. */
 export const NOBODY: BackendConsumer = { consume: () => null, lost: () => {} };
@@ -28,9 +29,10 @@ export const NOBODY: BackendConsumer = { consume: () => null, lost: () => {} };
 /** Message types that are counted: none, the ledger counts. */
 const NOTHING_COUNTED = new Uint8Array(256);
 
-/** `RESET` and `DISCARD ALL` with their terminators: the only tags that undo a context. */
+/** The tags that undo a context or prepared statements, with their terminators. */
 const RESET_SIZE = 6;
 const DISCARD_ALL_SIZE = 12;
+const DEALLOCATE_ALL_SIZE = 15;
 
 /**
  * Reads for the whole life of the connection and hands everything to the consumer of the moment, so
@@ -40,6 +42,10 @@ export class Backend {
   readonly ledger = new ReplyLedger();
   /** The last ParameterStatus of each parameter. */
   readonly parameters: Map<string, string>;
+  /** Which replies are pgvpd's own, when there may be some among a client's. */
+  fates: ReplyFates | null = null;
+  /** ParameterStatus messages that have come. */
+  reports = 0;
   /** Why the last walk has stopped. */
   stop: number = Stop.AtEnd;
   /** Resolves when the connection has ended for whatever reason. */
@@ -93,6 +99,11 @@ export class Backend {
     return this.#framer.type;
   }
 
+  /** Bytes of a header that has been cut. */
+  get openHeaderSize(): number {
+    return this.#framer.headerSeen;
+  }
+
   /** Bytes of a ReadyForQuery that has begun and not ended, or of a header that may be one's. */
   get openReadySize(): number {
     const { headerSeen, type, bodyRemaining } = this.#framer;
@@ -120,13 +131,14 @@ export class Backend {
       const from = at;
       at = framer.step(bytes, at, end);
       if (framer.headerEnded) {
-        this.#messageBegins();
+        if (this.#messageBegins()) return at;
         continue;
       }
       if (this.#capture.active) this.#capture.take(bytes, from, at, framer.bodyRemaining);
       if (!framer.atBoundary) continue;
       if (framer.type === BackendMessage.ReadyForQuery) {
         this.ledger.ready(framer.transactionStatus);
+        if (this.fates !== null) this.fates.ready();
         this.stop = Stop.Ready;
         return at;
       }
@@ -140,20 +152,35 @@ export class Backend {
     return end;
   }
 
-  #messageBegins(): void {
+  /** Returns whether the message is to be withheld; it has no body then. */
+  #messageBegins(): boolean {
     const { type, bodyRemaining } = this.#framer;
     switch (type) {
       case BackendMessage.ReadyForQuery:
-        return;
+        return false;
       case BackendMessage.ParameterStatus:
-        return this.#capture.begin(type, bodyRemaining);
+        this.reports++;
+        this.#capture.begin(type, bodyRemaining);
+        return false;
       case BackendMessage.CommandComplete:
-        if (bodyRemaining === RESET_SIZE || bodyRemaining === DISCARD_ALL_SIZE) {
+        if (
+          bodyRemaining === RESET_SIZE || bodyRemaining === DISCARD_ALL_SIZE ||
+          bodyRemaining === DEALLOCATE_ALL_SIZE
+        ) {
           this.#capture.begin(type, bodyRemaining);
         }
-        return;
+        return false;
+      case BackendMessage.ParseComplete:
+      case BackendMessage.CloseComplete:
+        if (this.fates === null || !this.fates.replied()) return false;
+        this.stop = Stop.Withhold;
+        return true;
       default:
-        return this.ledger.reply(type);
+        this.ledger.reply(type);
+        if (type === BackendMessage.CopyInResponse && this.fates !== null) {
+          this.fates.unitsDropped(this.ledger.syncsDropped);
+        }
+        return false;
     }
   }
 
@@ -165,6 +192,13 @@ export class Backend {
   /** What `send` does, for loops that go on with the rest themselves. */
   write(bytes: Uint8Array): Promise<number> {
     return this.#transport.write(bytes);
+  }
+
+  /** Whether all prepared statements have been deallocated since it was asked last. */
+  takeStatementsLost(): boolean {
+    const lost = this.#capture.statementsLost;
+    this.#capture.statementsLost = false;
+    return lost;
   }
 
   /** Ends the connection. May be called again. */

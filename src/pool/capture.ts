@@ -9,6 +9,8 @@ const SIZE_MAX = 8 * 1024;
 const PARAMETERS_MAX = 100;
 /** Completion tags of statements that reset every run-time parameter, a context's among them. */
 const CONTEXT_LOST: ReadonlySet<string> = new Set(["RESET", "DISCARD ALL"]);
+/** Completion tags of statements that deallocate every prepared statement. */
+const STATEMENTS_LOST: ReadonlySet<string> = new Set(["DEALLOCATE ALL", "DISCARD ALL"]);
 
 /** Collects one body, however it is cut, and draws its conclusion. */
 export class Capture {
@@ -16,6 +18,8 @@ export class Capture {
   active = false;
   /** A statement has undone the session's context. Whoever reads it takes it back. */
   contextLost = false;
+  /** A statement has deallocated all prepared statements. Whoever reads it takes it back. */
+  statementsLost = false;
   #type = 0;
   #body: Uint8Array = new Uint8Array(64);
   #size = 0;
@@ -49,6 +53,7 @@ export class Capture {
     const name = reader.cstring();
     if (this.#type === BackendMessage.CommandComplete) {
       if (CONTEXT_LOST.has(name)) this.contextLost = true;
+      if (STATEMENTS_LOST.has(name)) this.statementsLost = true;
     } else if (this.parameters.has(name) || this.parameters.size < PARAMETERS_MAX) {
       this.parameters.set(name, reader.cstring());
     }

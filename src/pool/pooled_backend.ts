@@ -4,11 +4,13 @@ import { SqlState, TransactionStatus } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { encodeStartupMessage, type StartupParameter, TERMINATE } from "../codec/frontend.ts";
 import type { SessionContext, Setting } from "../context/context.ts";
+import { BackendStatements } from "../protocol/prepared.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import { Backend } from "./backend.ts";
 import type { UpstreamConnection } from "./connect.ts";
 import { IdleWatch } from "./conversation.ts";
 import { type ServerCredentials, ServerLogin } from "./login.ts";
+import { residueCheck, scrub } from "./scrub.ts";
 import {
   asPgError,
   binaryQuery,
@@ -46,14 +48,23 @@ export class PooledBackend {
   confirmedContext: SessionContext | null = null;
   /** The settings of the client that has it. */
   appliedSettings: readonly Setting[] = [];
+  /** Prepared under the present context, by pgvpd's own names. */
+  readonly statements = new BackendStatements();
+  /** Whose unnamed statement is there; null: nobody's. */
+  unnamedOwner: object | null = null;
   /** A cancel request that is on its way; the connection must not change hands before. */
   cancelling: Promise<void> | null = null;
+  /** What the server reported at its start: what RESET ALL goes back to. */
+  readonly baseParameters: ReadonlyMap<string, string>;
+  readonly #idleWatch: IdleWatch;
   readonly #login: ServerLogin;
   readonly #options: BackendOptions;
   readonly #provedRoles = new Set<string>();
 
   private constructor(backend: Backend, login: ServerLogin, options: BackendOptions) {
     this.backend = backend;
+    this.#idleWatch = new IdleWatch(backend);
+    this.baseParameters = new Map(backend.parameters);
     this.#login = login;
     this.#options = options;
   }
@@ -75,7 +86,7 @@ export class PooledBackend {
       await login.result;
       const member = new PooledBackend(backend, login, options);
       await member.#proveRole(options.credentials.user, "upstream_user, or the user name", signal);
-      member.#watch();
+      member.watch();
       return member;
     } catch (error) {
       transport.close();
@@ -127,6 +138,7 @@ export class PooledBackend {
   /** Whether it answers. */
   async isAlive(signal: AbortSignal): Promise<boolean> {
     if (!this.backend.idle) return false;
+    this.unnamedOwner = null;
     try {
       await this.#bounded(converse(this.backend, [binaryQuery(NOTHING_QUERY, [])]), signal);
       return this.backend.idle;
@@ -156,15 +168,54 @@ export class PooledBackend {
   }
 
   /**
+   * Takes a connection over from another context, which may have left anything behind, or from none:
+   * cleans, looks for what the cleaning could not remove, sets, and has the context confirmed, all
+   * in one round trip.
+   *
+   * @throws {PgError} when anything is not as it must be: the connection must be closed then.
+   */
+  async switchTo(
+    context: SessionContext,
+    contextKey: string,
+    settings: readonly Setting[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { backend } = this;
+    if (!backend.idle) throw lost();
+    this.confirmedContext = null;
+    this.contextKey = null;
+    this.statements.clear();
+    this.unnamedOwner = null;
+    if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
+    await this.#proveRole(context.role, "the user name or set_role", signal);
+    const exchanges = [scrub(), residueCheck(), ...preparation(context, settings, true)];
+    await this.#bounded(converse(backend, exchanges), signal).catch(refusedSetting);
+    if (!backend.idle) throw lost();
+    this.confirmedContext = context;
+    this.contextKey = contextKey;
+    this.appliedSettings = settings;
+  }
+
+  /** Sets what another client of the same context wants otherwise. */
+  async adjust(settings: readonly Setting[], signal: AbortSignal): Promise<void> {
+    this.unnamedOwner = null;
+    const parameters = settings.flatMap(({ name, value }) => [name, value]);
+    const query = binaryQuery(settingsQuery(settings), parameters);
+    await this.#bounded(converse(this.backend, [query]), signal).catch(refusedSetting);
+    if (!this.backend.idle) throw lost();
+  }
+
+  /**
    * Sets settings and context once more, in the middle of a session that has reset them.
    *
    * @throws {PgError} when that fails: the session cannot go on.
    */
-  async restore(): Promise<void> {
+  async restore(settings: readonly Setting[] = this.appliedSettings): Promise<void> {
     const context = this.confirmedContext;
     if (context === null) throw lost();
     this.confirmedContext = null;
-    await converse(this.backend, preparation(context, this.appliedSettings, false))
+    this.unnamedOwner = null;
+    await converse(this.backend, preparation(context, settings, false))
       .catch(refusedSetting);
     this.confirmedContext = context;
   }
@@ -188,13 +239,16 @@ export class PooledBackend {
       return false;
     }
     this.appliedSettings = [];
+    this.statements.clear();
+    this.unnamedOwner = null;
     if (!backend.idle) return false;
-    this.#watch();
+    this.watch();
     return true;
   }
 
-  #watch(): void {
-    new IdleWatch(this.backend);
+  /** Has somebody look out for the connection's end while nobody uses it. */
+  watch(): void {
+    this.backend.consumer = this.#idleWatch;
   }
 
   /** Waits for an answer, but not for ever: a server that does not answer is as good as gone. */

@@ -34,6 +34,8 @@ export class ReplyLedger {
   copyIn = false;
   /** The status in the last ReadyForQuery. */
   transactionStatus = 0;
+  /** Syncs that the last COPY has swallowed when it began. */
+  syncsDropped = 0;
   #entries = new Uint8Array(CAPACITY_MIN);
   #head = 0;
   #size = 0;
@@ -129,9 +131,10 @@ export class ReplyLedger {
     let at = isSimple ? 1 : 0;
     let kept = at;
     let ended = false;
+    this.syncsDropped = 0;
     for (; at < this.#size && !ended; at++) {
       const entry = this.#peek(at);
-      if (entry === SYNC) this.#owed--;
+      if (entry === SYNC) this.#dropSync();
       else if (entry === COPY_END) ended = true;
       else this.#put(kept++, entry), this.uncertain = true; // a Query in the middle of the data
     }
@@ -140,6 +143,11 @@ export class ReplyLedger {
     this.copyIn = !ended;
     // The batch goes on behind the data, and its own Sync is still to come.
     if (!isSimple && this.#owed === 0) this.batchOpen = true;
+  }
+
+  #dropSync(): void {
+    this.#owed--;
+    this.syncsDropped++;
   }
 
   #dropCopyEnds(): void {

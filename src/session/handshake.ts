@@ -21,6 +21,7 @@ import type { CancelTarget } from "./cancel_keys.ts";
 import { lend, type Lent, type Pooling } from "./lending.ts";
 import { type ClientTls, openClient, type StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
+import { share, type Shared } from "./sharing.ts";
 
 /** The largest message that is held whole during a handshake; PostgreSQL sends none near it. */
 export const HANDSHAKE_MESSAGE_SIZE_MAX = 64 * 1024;
@@ -53,8 +54,8 @@ export interface SessionFacts {
   readonly tenant: string | null;
 }
 
-/** A client that may speak: on a connection of its own, or on one that it is lent. */
-export type Established = Dedicated | Lent;
+/** A client that may speak: on a connection of its own, on one that it is lent, or on many. */
+export type Established = Dedicated | Lent | Shared;
 
 /** A server connection that is the client's alone. */
 export interface Dedicated {
@@ -108,7 +109,8 @@ export async function handshake(
   const { context, facts, user } = login;
   if (options.pooling !== null && context !== null) {
     const who = { user, role: facts.role, database: facts.database, context, startup: first };
-    return await lend(client, who, options.pooling, target, deadline, log);
+    const serve = options.pooling.mode === "session" ? lend : share;
+    return await serve(client, who, options.pooling, target, deadline, log);
   }
   return await connectDedicated(client, login, deadline, options, log);
 }

@@ -28,10 +28,11 @@ import {
 import type { ClientName, Credentials, FoundSecret } from "./credentials.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone } from "./endings.ts";
+import type { Greetings } from "./greetings.ts";
 import type { StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
 
-const PROTOCOL_3_2 = (3 << 16) | 2;
+export const PROTOCOL_3_2 = (3 << 16) | 2;
 /** How many backends that turn out dead a client does not notice. */
 const DEAD_BACKENDS_MAX = 3;
 
@@ -45,6 +46,8 @@ export interface PoolKey {
 
 /** How clients of pools are served. */
 export interface Pooling {
+  /** For how long a client is lent a backend. */
+  readonly mode: "session" | "transaction";
   readonly checkout: (
     key: PoolKey,
     contextKey: string,
@@ -65,6 +68,10 @@ export interface Pooling {
   /** Cancel requests that fitted nobody. */
   readonly badCancels: AddressLimit;
   readonly cancelKeys: CancelKeys;
+  /** What clients of transaction pools are greeted with. */
+  readonly greetings: Greetings;
+  /** Whether FunctionCall messages pass in transaction mode. */
+  readonly functionCallsAllowed: boolean;
 }
 
 /** Who wants to be served. */
@@ -97,28 +104,44 @@ export async function lend(
   await logIn(client, who, pooling, deadline);
   checkLists(who, pooling);
   const lease = await checkoutEstablished(client, who, settings, pooling, deadline, log);
-  const isNew = who.startup.message.protocolVersion >= PROTOCOL_3_2;
-  const keySize = isNew ? CANCEL_KEY_SIZE_3_2 : CANCEL_KEY_SIZE;
-  const cancelKey = pooling.cancelKeys.issue(keySize, target);
   try {
-    const greeting = [
-      encodeAuthentication(AuthenticationRequest.Ok),
-      ...[...lease.member.backend.parameters]
-        .map(([name, value]) => encodeParameterStatus(name, value)),
-      encodeBackendKeyData(cancelKey.processId, cancelKey.secret),
-      READY_FOR_QUERY_IDLE,
-    ];
-    await tell(client, greeting, deadline);
-    return { lease, cancelKey };
+    const { parameters } = lease.member.backend;
+    return { lease, cancelKey: await greet(client, who, parameters, pooling, target, deadline) };
   } catch (error) {
-    cancelKey[Symbol.dispose]();
     await putBack(lease, deadline.signal);
     throw error;
   }
 }
 
+/** Says what a server says behind AuthenticationOk, with a cancel key of pgvpd's own. */
+export async function greet(
+  client: Inbox,
+  { startup }: PoolClient,
+  parameters: ReadonlyMap<string, string>,
+  pooling: Pooling,
+  target: CancelTarget,
+  deadline: Deadline,
+): Promise<CancelKey> {
+  const isNew = startup.message.protocolVersion >= PROTOCOL_3_2;
+  const keySize = isNew ? CANCEL_KEY_SIZE_3_2 : CANCEL_KEY_SIZE;
+  const cancelKey = pooling.cancelKeys.issue(keySize, target);
+  try {
+    const greeting = [
+      encodeAuthentication(AuthenticationRequest.Ok),
+      ...[...parameters].map(([name, value]) => encodeParameterStatus(name, value)),
+      encodeBackendKeyData(cancelKey.processId, cancelKey.secret),
+      READY_FOR_QUERY_IDLE,
+    ];
+    await tell(client, greeting, deadline);
+    return cancelKey;
+  } catch (error) {
+    cancelKey[Symbol.dispose]();
+    throw error;
+  }
+}
+
 /** A newer version, or options that are not known here: the client learns what there is. */
-async function negotiateVersion(
+export async function negotiateVersion(
   client: Inbox,
   { startup }: PoolClient,
   { protocolOptions }: StartupSettings,
@@ -130,7 +153,7 @@ async function negotiateVersion(
   await tell(client, [encodeNegotiateProtocolVersion(version, protocolOptions)], deadline);
 }
 
-async function logIn(
+export async function logIn(
   client: Inbox,
   who: PoolClient,
   pooling: Pooling,
@@ -175,7 +198,7 @@ function refuseOpenCleartext(client: Inbox, { startup }: PoolClient, pooling: Po
 }
 
 /** Which roles and databases may be used through a pool is told only to who has logged in. */
-function checkLists({ role, database, context }: PoolClient, pooling: Pooling): void {
+export function checkLists({ role, database, context }: PoolClient, pooling: Pooling): void {
   const refuse = (what: string, name: string, setting: string) => {
     throw new PgError(
       SqlState.InvalidAuthorizationSpecification,
@@ -233,7 +256,7 @@ async function putBack(lease: Lease<PooledBackend>, signal: AbortSignal): Promis
   else lease.discard("establishing failed");
 }
 
-async function tell(
+export async function tell(
   client: Inbox,
   messages: readonly Uint8Array[],
   deadline: Deadline,

@@ -21,6 +21,9 @@ import { checkIn } from "./check_in.ts";
 import type { Lent } from "./lending.ts";
 import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
+import { RequestRewriter } from "./rewriting.ts";
+import type { Shared } from "./sharing.ts";
+import { TransactionRelay } from "./transaction_relay.ts";
 
 /** What every session of a proxy is given. */
 export interface SessionOptions extends HandshakeOptions {
@@ -43,7 +46,7 @@ export class Session implements HandshakeTarget {
   readonly #startedAt = performance.now();
   #facts: SessionFacts | null = null;
   #deadline: Deadline | null = null;
-  #relay: Relay | PooledRelay | null = null;
+  #relay: Relay | PooledRelay | TransactionRelay | null = null;
   /** Cancels what the server does for this client now; null when nothing can be cancelled. */
   #canceller: (() => Promise<void>) | null = null;
   readonly #closed = new AbortController();
@@ -67,7 +70,8 @@ export class Session implements HandshakeTarget {
       const established = await this.#shakeHands();
       this.#deadline = null; // and with it everything that was waited for
       if (established === null) return;
-      if ("lease" in established) await this.#serveLent(established);
+      if ("linker" in established) await this.#serveShared(established);
+      else if ("lease" in established) await this.#serveLent(established);
       else await this.#serveDedicated(established);
     } catch (error) {
       await this.#onFailure(error);
@@ -147,13 +151,7 @@ export class Session implements HandshakeTarget {
     this.#relay = relay;
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
     const endedBy = await relay.run();
-    if (relay.failure !== null) {
-      const { sqlState, message } = relay.failure;
-      this.#log.warn("session context could not be restored", {
-        sqlstate: sqlState,
-        error: message,
-      });
-    }
+    this.#logFailure(relay.failure);
     this.#canceller = null;
     cancelKey[Symbol.dispose]();
     this.#logEnd(relay, endedBy);
@@ -168,7 +166,49 @@ export class Session implements HandshakeTarget {
     this.#log.debug("server connection checked in", { backend: member.processId, outcome });
   }
 
-  #logEnd(relay: Relay | PooledRelay, endedBy: string): void {
+  async #serveShared({ linker, cancelKey }: Shared): Promise<void> {
+    this.#log.info("client connected", this.#record());
+    const requests = new RequestRewriter(this.#options.pooling!.functionCallsAllowed);
+    const relay = new TransactionRelay(this.#client, linker, requests, (reason, member) => {
+      this.#log.info("client keeps its server connection", {
+        ...this.#record(),
+        reason,
+        backend: member.processId,
+      });
+    });
+    this.#relay = relay;
+    const cancel = async () => await relay.member?.cancel((request) => this.#sendCancel(request));
+    this.#canceller = cancel;
+    if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    const endedBy = await relay.run();
+    this.#canceller = null;
+    cancelKey[Symbol.dispose]();
+    this.#logFailure(relay.failure);
+    this.#logEnd(relay, endedBy);
+    this.#client.transport.close();
+    using lease = relay.takeLease();
+    if (lease === null) return;
+    const member = lease.member;
+    const outcome = await checkIn(lease, {
+      pumped: relay.pumped,
+      sentWhole: relay.sentWhole,
+      finishes: endedBy === "terminated",
+      cancel: () => member.cancel((request) => this.#sendCancel(request)),
+      signal: this.#closed.signal,
+    });
+    this.#log.debug("server connection checked in", { backend: member.processId, outcome });
+  }
+
+  #logFailure(failure: PgError | null): void {
+    if (failure === null) return;
+    this.#log.warn("client could not be served any longer", {
+      ...this.#record(),
+      sqlstate: failure.sqlState,
+      error: failure.message,
+    });
+  }
+
+  #logEnd(relay: Relay | PooledRelay | TransactionRelay, endedBy: string): void {
     this.#log.info("client disconnected", {
       ...this.#record(),
       ended_by: endedBy,

@@ -1,0 +1,90 @@
+// Between two contexts on one connection: the clean-up, and a look for what it could not remove.
+
+import { BackendMessage, FrontendMessage } from "../codec/codes.ts";
+import { PgError } from "../codec/error.ts";
+import { encodeQuery } from "../codec/frontend.ts";
+import { MessageReader } from "../codec/reader.ts";
+import type { Backend } from "./backend.ts";
+import { Conversation, isAsynchronous, malformedReply } from "./conversation.ts";
+import type { Exchange } from "./statements.ts";
+
+const { CommandComplete, DataRow, ReadyForQuery, RowDescription } = BackendMessage;
+
+/**
+ * Everything that DISCARD ALL does but DISCARD PLANS, which would have every policy planned anew.
+ *
+ * One message is one implicit transaction: when a statement fails, everything of the context before
+ * is still in place. The connection is closed then.
+ */
+const SCRUB_SQL = "RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; " +
+  "DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; SELECT pg_catalog.pg_advisory_unlock_all()";
+const SCRUB_REPLIES: readonly number[] = [
+  ...Array<number>(7).fill(CommandComplete),
+  ...[RowDescription, DataRow, CommandComplete, ReadyForQuery],
+];
+
+/** What must not be there any more: temporary objects, PREPARE, held cursors, LISTEN. */
+const RESIDUE_SQL = "SELECT pg_catalog.pg_my_temp_schema() OPERATOR(pg_catalog.<>) 0 AND EXISTS " +
+  "(SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) " +
+  "pg_catalog.pg_my_temp_schema()) " +
+  "OR EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE from_sql) " +
+  "OR EXISTS (SELECT FROM pg_catalog.pg_cursors WHERE is_holdable) " +
+  "OR EXISTS (SELECT FROM pg_catalog.pg_listening_channels())";
+const RESIDUE_REPLIES: readonly number[] = [
+  ...[RowDescription, DataRow, CommandComplete, ReadyForQuery],
+];
+const FALSE = "f".charCodeAt(0);
+
+const SCRUB_BYTES = encodeQuery(SCRUB_SQL);
+const RESIDUE_BYTES = encodeQuery(RESIDUE_SQL);
+
+/** Removes what a session of another context may have left. */
+export function scrub(): Exchange<void> {
+  return {
+    bytes: SCRUB_BYTES,
+    requests: [FrontendMessage.Query],
+    answer: (backend) => new ExactReplies(backend, SCRUB_REPLIES, null),
+  };
+}
+
+/** Looks for what the scrub could not remove; fails when there is anything. */
+export function residueCheck(): Exchange<void> {
+  return {
+    bytes: RESIDUE_BYTES,
+    requests: [FrontendMessage.Query],
+    answer: (backend) => new ExactReplies(backend, RESIDUE_REPLIES, FALSE),
+  };
+}
+
+/** These replies, in this order, and nothing else. */
+class ExactReplies extends Conversation<void> {
+  #received = 0;
+
+  /** @param value the only byte that the only column of the row may have; null: any. */
+  constructor(
+    backend: Backend,
+    readonly replies: readonly number[],
+    readonly value: number | null,
+  ) {
+    super(backend);
+  }
+
+  protected message(type: number, bytes: Uint8Array, start: number, end: number): void {
+    if (isAsynchronous(type)) return;
+    if (type !== this.replies[this.#received]) throw uncleaned(type);
+    this.#received++;
+    if (type === DataRow && this.value !== null) this.#checkRow(bytes, start, end);
+    if (type === ReadyForQuery) this.finish();
+  }
+
+  #checkRow(bytes: Uint8Array, start: number, end: number): void {
+    const row = new MessageReader(bytes, start, end);
+    const isAsWanted = row.int16() === 1 && row.int32() === 1 && row.byte() === this.value;
+    if (!isAsWanted) throw uncleaned(DataRow);
+  }
+}
+
+function uncleaned(type: number): PgError {
+  if (type !== BackendMessage.ErrorResponse && type !== DataRow) return malformedReply();
+  return PgError.protocolViolation("a server connection could not be cleaned for another client");
+}
