@@ -12,9 +12,12 @@ import { CancelKeys } from "./session/cancel_keys.ts";
 import { AuthQuery, ConfiguredCredentials } from "./session/credentials.ts";
 import { Greetings } from "./session/greetings.ts";
 import type { Pooling, PoolKey } from "./session/lending.ts";
+import { TimeLimits, type TimeLimitSettings } from "./session/time_limits.ts";
 
 /** The settings that pools need; times are in milliseconds. */
-export interface PoolSettings {
+export interface PoolSettings extends TimeLimitSettings {
+  /** Time to wait for a connection in transaction mode; null: poolCheckoutTimeout. */
+  readonly queryWaitTimeout: number | null;
   /** Whether FunctionCall messages pass in transaction mode. */
   readonly poolFunctionCalls: boolean;
   readonly poolSize: number;
@@ -58,6 +61,7 @@ export class ServerPools {
   readonly #cancelKeys = new CancelKeys();
   readonly #greetings = new Greetings();
   readonly #failures: AddressLimit;
+  readonly #limits: TimeLimits;
   readonly #badCancels = new AddressLimit(BAD_CANCELS_PER_MINUTE);
   readonly #mode: Pooling["mode"];
   #settings: PoolSettings;
@@ -75,7 +79,11 @@ export class ServerPools {
     this.#settings = settings;
     this.#upstream = upstream;
     this.#failures = new AddressLimit(settings.authFailureLimit);
-    this.#pools = new Pools(poolsOptions(settings), (key) => this.#connector(JSON.parse(key)));
+    this.#limits = new TimeLimits(settings);
+    this.#pools = new Pools(
+      poolsOptions(this.#mode, settings),
+      (key) => this.#connector(JSON.parse(key)),
+    );
     this.#pooling = this.#buildPooling(users);
   }
 
@@ -93,7 +101,8 @@ export class ServerPools {
     this.#settings = settings;
     this.#upstream = upstream;
     this.#failures.perMinute = settings.authFailureLimit;
-    this.#pools.options = poolsOptions(settings);
+    this.#limits.settings = settings;
+    this.#pools.options = poolsOptions(this.#mode, settings);
     this.#authQuery?.close();
     this.#pooling = this.#buildPooling(users);
   }
@@ -128,6 +137,7 @@ export class ServerPools {
       badCancels: this.#badCancels,
       cancelKeys: this.#cancelKeys,
       greetings: this.#greetings,
+      limits: this.#limits,
       functionCallsAllowed: this.#settings.poolFunctionCalls,
     };
   }
@@ -149,12 +159,14 @@ export class ServerPools {
   }
 }
 
-function poolsOptions(settings: PoolSettings): PoolsOptions {
+function poolsOptions(mode: Pooling["mode"], settings: PoolSettings): PoolsOptions {
   return {
     size: settings.poolSize,
     minIdle: settings.poolMinIdle,
     maxWaiting: settings.poolMaxWaiting,
-    checkoutTimeoutMs: settings.poolCheckoutTimeout,
+    checkoutTimeoutMs: mode === "transaction"
+      ? settings.queryWaitTimeout ?? settings.poolCheckoutTimeout
+      : settings.poolCheckoutTimeout,
     idleTimeoutMs: settings.poolIdleTimeout,
     maxLifetimeMs: settings.poolMaxLifetime,
     checkAfterIdleMs: settings.poolCheckAfter,

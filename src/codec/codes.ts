@@ -97,12 +97,15 @@ export const SqlState = {
   ProtocolViolation: "08P01",
   FeatureNotSupported: "0A000",
   CharacterNotInRepertoire: "22021",
+  IdleInTransactionSessionTimeout: "25P03",
+  TransactionTimeout: "25P04",
   InvalidAuthorizationSpecification: "28000",
   InvalidPassword: "28P01",
   InsufficientPrivilege: "42501",
   TooManyConnections: "53300",
   ProgramLimitExceeded: "54000",
   AdminShutdown: "57P01",
+  IdleSessionTimeout: "57P05",
   InternalError: "XX000",
 } as const;
 /** A five-character SQLSTATE; also codes that only a server raises are carried around. */

@@ -48,6 +48,8 @@ export class PooledRelay implements BackendConsumer {
   /** Why pgvpd itself has ended the session; null when it had no reason of its own. */
   failure: PgError | null = null;
   bytesFromClient = 0;
+  /** Transactions that were served. */
+  transactions = 0;
   bytesFromUpstream = 0;
   readonly #client: Transport;
   readonly #member: PooledBackend;
@@ -128,6 +130,7 @@ export class PooledRelay implements BackendConsumer {
     let at = 0;
     while (at < end) {
       at = backend.walk(bytes, at, end);
+      if (backend.stop === Stop.Ready && backend.idle) this.transactions++;
       if (backend.stop === Stop.ContextLost) {
         this.#restoreDue = true;
         return this.#splitAt(bytes, at);

@@ -5,6 +5,7 @@ import { PgError } from "../codec/error.ts";
 import type { Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
+import type { PooledBackend } from "../pool/pooled_backend.ts";
 import { forwardCancel } from "./cancel.ts";
 import { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
@@ -23,6 +24,7 @@ import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import { RequestRewriter } from "./rewriting.ts";
 import type { Shared } from "./sharing.ts";
+import type { Activity } from "./time_limits.ts";
 import { TransactionRelay } from "./transaction_relay.ts";
 
 /** What every session of a proxy is given. */
@@ -150,7 +152,9 @@ export class Session implements HandshakeTarget {
     const relay = new PooledRelay(this.#client, member);
     this.#relay = relay;
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    const watched = this.#watch(relay, () => activityOf(member));
     const endedBy = await relay.run();
+    watched[Symbol.dispose]();
     this.#logFailure(relay.failure);
     this.#canceller = null;
     cancelKey[Symbol.dispose]();
@@ -180,7 +184,9 @@ export class Session implements HandshakeTarget {
     const cancel = async () => await relay.member?.cancel((request) => this.#sendCancel(request));
     this.#canceller = cancel;
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    const watched = this.#watch(relay, () => relay.linking ? "waiting" : activityOf(relay.member));
     const endedBy = await relay.run();
+    watched[Symbol.dispose]();
     this.#canceller = null;
     cancelKey[Symbol.dispose]();
     this.#logFailure(relay.failure);
@@ -197,6 +203,29 @@ export class Session implements HandshakeTarget {
       signal: this.#closed.signal,
     });
     this.#log.debug("server connection checked in", { backend: member.processId, outcome });
+  }
+
+  /** Has the time limits look at a session of a pool. */
+  #watch(relay: PooledRelay | TransactionRelay, activity: () => Activity): Disposable {
+    return this.#options.pooling!.limits.watch({
+      get activity() {
+        return activity();
+      },
+      get traffic() {
+        return relay.bytesFromClient + relay.bytesFromUpstream;
+      },
+      get transactions() {
+        return relay.transactions;
+      },
+      end: (reason) => {
+        this.#log.info("session is over its time limit", {
+          ...this.#record(),
+          sqlstate: reason.sqlState,
+          reason: reason.message,
+        });
+        void this.close(reason);
+      },
+    });
   }
 
   #logFailure(failure: PgError | null): void {
@@ -297,4 +326,11 @@ export class Session implements HandshakeTarget {
       ms: Math.round(performance.now() - this.#startedAt),
     };
   }
+}
+
+/** What a session does with the backend that it has, if any. */
+function activityOf(member: PooledBackend | null): Activity {
+  if (member === null || member.backend.idle) return "idle";
+  const { ledger } = member.backend;
+  return ledger.owed > 0 || ledger.batchOpen || ledger.copyIn ? "busy" : "in transaction";
 }

@@ -72,6 +72,11 @@ export class TransactionRelay implements BackendConsumer {
     return this.#member;
   }
 
+  /** It waits for a backend. */
+  get linking(): boolean {
+    return this.#linking;
+  }
+
   /** Whoever takes it is its owner from then on: the session is over. */
   takeLease(): Lease<PooledBackend> | null {
     const lease = this.#lease;
@@ -198,8 +203,8 @@ export class TransactionRelay implements BackendConsumer {
     if (member === null || !member.backend.idle || this.#ending !== null) return;
     if (!this.requests.betweenMessages || this.#gate !== null || this.#restoreDue) return;
     if (member.backend.takeStatementsLost()) this.#forgetStatements(member);
-    if (this.requests.keep !== null) return this.#keepBackend(member, this.requests.keep);
     this.transactions++;
+    if (this.requests.keep !== null) return this.#keepBackend(member, this.requests.keep);
     assert(!this.requests.fates.anyWithheld, "every reply of pgvpd's own has come");
     this.#linker.unlinked(member);
     member.backend.fates = null;
