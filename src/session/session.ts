@@ -223,7 +223,8 @@ export class Session implements HandshakeTarget {
           sqlstate: reason.sqlState,
           reason: reason.message,
         });
-        void this.close(reason);
+        this.#farewell = reason;
+        void relay.close(reason.encode()); // its backend is cleaned and used on
       },
     });
   }
