@@ -12,9 +12,13 @@ const HOT = [
   "src/codec/framer.ts",
   "src/net/buffers.ts",
   "src/net/tcp.ts",
+  "src/net/tls.ts",
   "src/pool/backend.ts",
   "src/protocol/ledger.ts",
+  "src/session/pooled_relay.ts",
   "src/session/relay.ts",
+  "src/session/rewriting.ts",
+  "src/session/transaction_relay.ts",
 ];
 
 /** Source without a test of its own at the mirrored path. May only become shorter. */
