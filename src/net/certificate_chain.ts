@@ -1,4 +1,4 @@
-// Whether certificates that a peer presented lead to one that the operator trusts. RFC 5280 section 6.
+// Whether the certificates of a peer lead to one that the operator trusts. RFC 5280 section 6.
 
 import type { X509Certificate } from "node:crypto";
 import {
@@ -15,6 +15,7 @@ import {
 import {
   type CertificateFields,
   Extension,
+  fieldsOf,
   KeyUsage,
   nameText,
   readFields,
@@ -63,7 +64,7 @@ export function verifyChain(
   if (leaf === undefined) throw new CertificateError("the peer sent no certificate");
   requireVersion3(leaf);
   requireValidNow(leaf, options.now);
-  const trusted = roots.map((root) => readFields(new Uint8Array(root.raw)));
+  const trusted = roots.map(fieldsOf);
   if (trusted.some(({ der }) => sameBytes(der, leaf.der))) return;
   requirePurpose(leaf, options.purpose);
   requireEndUsage(leaf, options.purpose);

@@ -1,6 +1,12 @@
 // The fields of an X.509 certificate that decide whether it is trusted, read from its DER.
 
-import { constants, createPublicKey, type KeyObject, verify } from "node:crypto";
+import {
+  constants,
+  createPublicKey,
+  type KeyObject,
+  verify,
+  type X509Certificate,
+} from "node:crypto";
 import {
   bitString,
   booleanOf,
@@ -66,6 +72,17 @@ export interface CertificateFields {
   readonly signed: Uint8Array;
   readonly signature: Uint8Array;
   readonly algorithm: SignatureAlgorithm | null;
+}
+
+const fieldsKnown = new WeakMap<X509Certificate, CertificateFields>();
+
+/** The fields of a certificate, which are read once. Throws CertificateError. */
+export function fieldsOf(certificate: X509Certificate): CertificateFields {
+  const known = fieldsKnown.get(certificate);
+  if (known !== undefined) return known;
+  const fields = readFields(new Uint8Array(certificate.raw));
+  fieldsKnown.set(certificate, fields);
+  return fields;
 }
 
 const VERSION_TAG = 0xa0;
@@ -196,7 +213,7 @@ function publicKeyOf({ publicKeyInfo }: CertificateFields): KeyObject | null {
 
 /**
  * Whether `issuer`'s key made the signature on `certificate`. It is "unknown" when this runtime
- * cannot check it: RSA keys above 4096 bits, P-521 with another hash than SHA-512, other algorithms.
+ * cannot check it: RSA keys above 4096 bits, P-521 with another hash than SHA-512, and others.
  */
 export function signatureBy(
   certificate: CertificateFields,

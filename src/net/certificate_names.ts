@@ -1,5 +1,5 @@
-// Whom a certificate speaks for: host names, common name, URIs. All read from the DER: printed forms
-// escape ambiguously.
+// Whom a certificate speaks for: host names, common name, URIs. All of it is read from the DER:
+// printed forms are ambiguous.
 
 import type { X509Certificate } from "node:crypto";
 import { isIP } from "node:net";
@@ -12,7 +12,7 @@ import {
   stringOf,
   Tag,
 } from "./certificate_der.ts";
-import { attributesOf, Extension, readFields } from "./certificate_fields.ts";
+import { attributesOf, Extension, fieldsOf } from "./certificate_fields.ts";
 
 const COMMON_NAME = "2.5.4.3";
 /** Tags of GeneralName. RFC 5280 section 4.2.1.6. */
@@ -27,7 +27,7 @@ const IP_ADDRESS = 0x87;
  * @throws CertificateError when it holds a NUL or cannot be decoded with certainty.
  */
 export function commonNameOf(leaf: X509Certificate): string | null {
-  const { subject } = readFields(new Uint8Array(leaf.raw));
+  const { subject } = fieldsOf(leaf);
   const names = attributesOf(subject).filter(({ id }) => id === COMMON_NAME);
   const [name] = names;
   if (name === undefined || names.length > 1) return null;
@@ -47,9 +47,9 @@ export function uriNamesOf(leaf: X509Certificate): string[] {
 
 /**
  * Checks that a server's certificate is for `host`, as libpq's `verify-full` does and RFC 6125
- * describes: a host name needs a dNSName, where `*.` stands for one label on the left; an IP address
- * needs the iPAddress. The common name counts only when the certificate has no dNSName, and for an
- * IP address no iPAddress either.
+ * describes: a host name needs a dNSName, where `*.` stands for one label on the left; an IP
+ * address needs the iPAddress. The common name counts only when the certificate has no dNSName,
+ * and for an IP address no iPAddress either.
  *
  * @throws CertificateError that says for whom it is.
  */
@@ -62,15 +62,12 @@ export function verifyHost(leaf: X509Certificate, host: string): void {
   const isAddress = isIP(host) !== 0;
   const hasNames = dnsNames.length > 0 || (isAddress && addresses.length > 0);
   const commonName = hasNames ? null : commonNameOf(leaf);
-  if (isAddress) {
-    const wanted = addressBytes(host);
-    if (addresses.some((address) => sameBytes(address, wanted))) return;
-    if (commonName === host) return;
-  } else {
-    const names = commonName === null ? dnsNames : [commonName];
-    if (names.some((name) => matchesHost(name, host))) return;
-  }
   const names = commonName === null ? dnsNames : [commonName];
+  const wanted = isAddress ? addressBytes(host) : null;
+  const fits = isAddress
+    ? commonName === host || addresses.some((one) => wanted !== null && sameBytes(one, wanted))
+    : names.some((name) => matchesHost(name, host));
+  if (fits) return;
   const shown = [...names.map(printable), ...addresses.map(addressText)];
   throw new CertificateError(
     `the certificate is for ${shown.slice(0, 10).join(", ") || "no host"}, not for ${host}`,
@@ -78,7 +75,7 @@ export function verifyHost(leaf: X509Certificate, host: string): void {
 }
 
 function alternativeNames(leaf: X509Certificate): DerElement[] {
-  const extension = readFields(new Uint8Array(leaf.raw)).extensions.get(Extension.SubjectAltName);
+  const extension = fieldsOf(leaf).extensions.get(Extension.SubjectAltName);
   if (extension === undefined) return [];
   const names = openWhole(extension.value, Tag.Sequence);
   const found: DerElement[] = [];
@@ -113,9 +110,9 @@ function printable(name: string): string {
   return name.slice(0, 253).replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, "?");
 }
 
-/** An IP address in network order, 4 or 16 bytes; none for an address with a zone. */
-function addressBytes(host: string): Uint8Array {
-  if (host.includes("%")) return new Uint8Array();
+/** An IP address in network order, 4 or 16 bytes; null when it has a zone. */
+function addressBytes(host: string): Uint8Array | null {
+  if (host.includes("%")) return null;
   if (isIP(host) === 4) return Uint8Array.from(host.split("."), Number);
   const groups = (part: string | undefined): number[] =>
     (part ?? "").split(":").filter((group) => group !== "").flatMap((group) => {

@@ -10,7 +10,13 @@ import {
 } from "node:crypto";
 import { requireValidNow, requireVersion3 } from "./certificate_chain.ts";
 import { CertificateError, pemText, sameBytes } from "./certificate_der.ts";
-import { type CertificateFields, nameText, readFields, signatureBy } from "./certificate_fields.ts";
+import {
+  type CertificateFields,
+  fieldsOf,
+  nameText,
+  readFields,
+  signatureBy,
+} from "./certificate_fields.ts";
 
 export { type ChainOptions, type ChainPurpose, verifyChain } from "./certificate_chain.ts";
 export { CertificateError } from "./certificate_der.ts";
@@ -106,7 +112,7 @@ export function readIdentity(
   now: Date,
 ): TlsIdentity {
   const certificates = parseCertificates(certificatePem, files.certificate);
-  const chain = certificates.map((one) => readFields(new Uint8Array(one.raw)));
+  const chain = certificates.map(fieldsOf);
   const { text: key, object } = readKey(keyPem, files.key);
   requireSupported(object, files.key);
   requirePair(certificates[0]!, object, files);
@@ -207,7 +213,7 @@ function requireOrder(chain: readonly CertificateFields[]): void {
  * Ed25519, where PostgreSQL offers no channel binding either. RFC 5929 section 4.1.
  */
 export function tlsServerEndPoint(certificate: X509Certificate): Uint8Array | null {
-  const { der, algorithm } = readFields(new Uint8Array(certificate.raw));
+  const { der, algorithm } = fieldsOf(certificate);
   if (algorithm === null || algorithm.hash === null) return null;
   const isOld = algorithm.hash === "md5" || algorithm.hash === "sha1";
   const hash = createHash(isOld ? "sha256" : algorithm.hash);

@@ -58,12 +58,24 @@ Deno.test("chain: a leaf under its root, with and without a CA between", () => {
   check([server], [middle]); // what the operator trusts need not sign itself
 });
 
-Deno.test("chain: RSA, RSA with SHA-384, mixed keys, PSS", async () => {
+Deno.test("chain: RSA, mixed keys, other hashes, Ed25519", async () => {
   const rsaRoot = await makeCa("rsa", { kind: "rsa" });
   check([await makeServer(rsaRoot)], [rsaRoot]);
   check([await makeServer(rsaRoot, { kind: "rsa" })], [rsaRoot]);
-  const ecdsa = await makeServer(root, { hash: "SHA-384" });
-  check([ecdsa], [root]);
+  check([await makeServer(root, { hash: "SHA-384" })], [root]);
+  const ed25519 = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);
+  const edwards = await makeCa("edwards", { keys: ed25519 as CryptoKeyPair });
+  check([await makeServer(edwards)], [edwards]);
+});
+
+Deno.test("chain: P-521 is checked with SHA-512 and refused with other hashes", async () => {
+  const algorithm = { name: "ECDSA", namedCurve: "P-521" };
+  const keys = await crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const wide = await makeCa("wide", { keys });
+  check([await makeServer(wide, { hash: "SHA-512" })], [wide]);
+  refuses(/cannot check the signature that CN=wide made on CN=localhost/, [
+    await makeServer(wide, { hash: "SHA-256" }),
+  ], [wide]);
 });
 
 Deno.test("chain: an issuer that is not trusted", async () => {

@@ -1,4 +1,4 @@
-// Certificates for tests, made on the spot: good ones that OpenSSL takes too, and ones with one fault.
+// Certificates for tests, made on the spot: good ones that OpenSSL takes, and others.
 
 import "reflect-metadata"; // before x509, which does not load without it
 import * as x509 from "@peculiar/x509";
@@ -43,6 +43,7 @@ export interface CertificateOptions {
   readonly pathLength?: number;
   readonly usages?: readonly ("serverAuth" | "clientAuth" | "any" | "emailProtection")[];
   readonly keyUsage?: x509.KeyUsageFlags;
+  /** Of the signature; an RSA issuer always takes SHA-256. */
   readonly hash?: "SHA-256" | "SHA-384" | "SHA-512";
   /** More of them, as they are. */
   readonly extensions?: readonly x509.Extension[];
@@ -158,7 +159,7 @@ export const EXPIRED = { notBefore: days(-10), notAfter: days(-1) } as const;
 export const NOT_YET = { notBefore: days(1), notAfter: days(10) } as const;
 
 /** DER of one value. */
-export function der(tag: number, ...contents: readonly Uint8Array[]): Uint8Array {
+export function der(tag: number, ...contents: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const size = contents.reduce((sum, { length }) => sum + length, 0);
   const long = size < 0x100 ? [0x81, size] : [0x82, size >> 8, size & 0xff];
   const length = size < 0x80 ? [size] : long;
@@ -166,36 +167,50 @@ export function der(tag: number, ...contents: readonly Uint8Array[]): Uint8Array
 }
 
 /** The values inside a DER sequence, each as it is. */
-export function parts(sequence: Uint8Array): Uint8Array[] {
+function parts(sequence: Uint8Array): Uint8Array[] {
   const reader = new DerReader(sequence).enter(0x30);
   const found: Uint8Array[] = [];
   while (!reader.atEnd) found.push(reader.next().bytes);
   return found;
 }
 
-/** An AlgorithmIdentifier without parameters or with NULL: `sha1WithRSAEncryption` and the like. */
+/** AlgorithmIdentifiers of RSA signatures: `sha1WithRSAEncryption` and the like. */
 export const ALGORITHM = {
   md5: Uint8Array.fromHex("300d06092a864886f70d0101040500"),
   sha1: Uint8Array.fromHex("300d06092a864886f70d0101050500"),
   sha224: Uint8Array.fromHex("300d06092a864886f70d01010e0500"),
+  sha384: Uint8Array.fromHex("300d06092a864886f70d01010c0500"),
+  sha512: Uint8Array.fromHex("300d06092a864886f70d01010d0500"),
 } as const;
+
+/** Changes the parts of a signed body. */
+export type Change = (body: Uint8Array[]) => Uint8Array[];
 
 /**
  * What no honest maker makes: the parts of the signed body (version, serial number, algorithm,
- * issuer, validity, subject, key, extensions) as `change` gives them back, signed again by `issuer`.
+ * issuer, validity, subject, key, extensions) as `change` gives them back, and `issuer` signs them.
  */
 export function remake(
   one: TestCertificate,
   issuer: TestCertificate,
-  change: (body: Uint8Array[]) => Uint8Array[],
+  change: Change,
   hash = "sha256",
 ): TestCertificate {
+  return { ...one, ...fromDer(remakeDer(one, issuer, change, hash)) };
+}
+
+/** The same, for what is no certificate any more. */
+export function remakeDer(
+  one: TestCertificate,
+  issuer: TestCertificate,
+  change: Change,
+  hash = "sha256",
+): Uint8Array {
   const [signed, algorithm] = parts(one.der);
   const body = change(parts(signed!));
-  const explicit = body[0]![0] === 0xa0 ? 1 : 0;
-  const named = body[1 + explicit] ?? algorithm!;
+  const isExplicit = body[0]![0] === 0xa0;
+  const named = body[isExplicit ? 2 : 1] ?? algorithm!;
   const changed = der(0x30, ...body);
   const signature = new Uint8Array(sign(hash, changed, createPrivateKey(issuer.keyPem)));
-  const bits = der(0x03, Uint8Array.of(0), signature);
-  return { ...one, ...fromDer(der(0x30, changed, named, bits)) };
+  return der(0x30, changed, named, der(0x03, Uint8Array.of(0), signature));
 }
