@@ -92,8 +92,17 @@ export class TlsTransport implements Transport {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    if (!this.#writing && this.#answering === null) this.#sayEnd();
     this.#below.close();
     this.engine.destroy();
+  }
+
+  /** Without it OpenSSL takes the end for an attack. Nobody waits: a full socket is not worth it. */
+  #sayEnd(): void {
+    if (this.engine.failure !== null) return;
+    this.engine.sendEnd();
+    const bytes = this.engine.outgoing();
+    if (bytes.length > 0) this.#below.write(bytes).catch(() => {});
   }
 
   /** Waits for more ciphertext and has it decrypted. */

@@ -198,6 +198,30 @@ Deno.test("tls: what has come before the end is read before the end is told", as
   }
 });
 
+Deno.test("tls: whoever closes says so first, so that the end is no truncation", async () => {
+  const [near, far] = memoryPair();
+  const wire = recorded(far);
+  const [server, client] = await Promise.all([
+    serverEngineOf(wire.transport),
+    establishTls(near, clientEngine(), null),
+  ]);
+  await writeAll(server, pattern(5));
+  const before = wire.sent().length;
+  server.close();
+  assert.deepEqual(await readAll(client), pattern(5));
+  const [last, ...more] = recordsIn(wire.sent().subarray(before));
+  assert.deepEqual(last, { type: APPLICATION_DATA, size: 2 + RECORD_OVERHEAD }); // an alert
+  assert.equal(more.length, 0);
+  client.close();
+
+  const twice = await tlsPair();
+  await twice.server.closeWrite();
+  const { bytesWritten } = twice.serverSide;
+  twice.server.close();
+  assert.equal(twice.serverSide.bytesWritten, bytesWritten);
+  twice.client.close();
+});
+
 Deno.test("tls: half-closed, the other half goes on", async () => {
   const { server, client } = await tlsPair();
   await client.closeWrite();
