@@ -235,6 +235,14 @@ Deno.test("opening: a client certificate that is not, and what is said of it", a
   }
 });
 
+Deno.test("opening: a thief who has only the certificate, where the runtime does not look", async () => {
+  const stolen = remake(good, ROOT, (body) => body.slice(1, -1));
+  const { keyPem } = await makeClient(ROOT, "thief");
+  const engine = clientEngine({ identity: { certificates: stolen.pem, key: keyPem } });
+  const error = await refusal(upgrade(open(requiring(ROOT, { identity: "cn" })), engine));
+  assert.equal(error.sqlState, "28000");
+});
+
 Deno.test("opening: the identity in a certificate, and who it is not", async () => {
   const twoNames = await makeClient(ROOT, "", { subject: [{ CN: ["acme"] }, { CN: ["evil"] }] });
   const check = (
