@@ -304,3 +304,30 @@ Deno.test("tls: the buffer that a waiting read pins is small, and large while mu
   await Promise.all([writeAll(client, pattern(1)), last]);
   for (const end of [server, client]) end.close();
 });
+
+Deno.test("tls: what the engine has allocated is given back at once", async () => {
+  const [near, far] = memoryPair();
+  const written: Uint8Array[] = [];
+  const kept: Transport = {
+    peer: far.peer,
+    read: (into) => far.read(into),
+    write: (bytes) => {
+      written.push(bytes);
+      return far.write(bytes);
+    },
+    closeWrite: () => far.closeWrite(),
+    close: () => far.close(),
+  };
+  const [server, client] = await Promise.all([
+    serverEngineOf(kept),
+    establishTls(near, clientEngine(), null),
+  ]);
+  written.length = 0;
+  await writeAll(server, pattern(20_000));
+  assert(written.length > 0 && written.every(({ buffer }) => buffer.byteLength === 0));
+  await client.read(new Uint8Array(1));
+  const chunks = [...client.engine.plaintext];
+  await readAll(client, 19_999);
+  assert(chunks.length > 0 && chunks.every(({ buffer }) => buffer.byteLength === 0));
+  for (const end of [server, client]) end.close();
+});
