@@ -10,6 +10,7 @@ import {
   makeServer,
   type TestCertificate,
 } from "../support/certificates.ts";
+import { PgvpdProcess } from "../support/process_pgvpd.ts";
 import { Bench, DATABASE, failure, type Front } from "../support/wire_bench.ts";
 import { PgClient, psql, psqlMissing } from "../support/wire_clients.ts";
 import { cancelKey, cancelRequest, RawClient } from "../support/wire_raw_client.ts";
@@ -27,6 +28,7 @@ const TLS_IN_USE = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
 /** The certificates that PostgreSQL has in turn. */
 const CHAINS = {
   "own CA": [await makeServer(ROOT)],
+  "foreign CA": [await makeServer(FOREIGN)],
   "CA between": [BELOW, MIDDLE],
   "RSA": [await makeServer(ROOT, { kind: "rsa" })],
   "other host": [await makeServer(ROOT, { dns: ["other.test"], ips: [] })],
@@ -157,6 +159,25 @@ Deno.test("no TLS on the server: disable and prefer go on, the rest says so", as
   for (const mode of MODES) {
     const outcome = await outcomeOf({ mode }, "stored_user.tenant_c");
     await expectOutcome(outcome, mode === "disable" || mode === "prefer" ? "clear" : NO_TLS, mode);
+  }
+});
+
+Deno.test("with upstream_tls_ca no other authority counts, though the runtime trusts it", async () => {
+  await restart(CHAINS["foreign CA"]);
+  const trusted = await files.write("runtime.pem", FOREIGN.pem);
+  const own = await files.write("own.pem", ROOT.pem);
+  for (const args of [[], ["--upstream-tls-ca", own]]) {
+    await using process = await PgvpdProcess.serve([
+      ...["--no-config", "--port", "0", "--upstream-port", `${bench.postgres.port}`],
+      ...["--upstream-host", "localhost", "--upstream-tls", "verify-full", ...args],
+    ], { env: { DENO_CERT: trusted } });
+    const connecting = PgClient.connect({ port: process.port, user: "trusty.tenant_a" });
+    if (args.length > 0) {
+      assert.match((await failure(connecting)).message, /not accepted: .* is not trusted/);
+    } else {
+      await using client = await connecting;
+      assert.equal(await client.value(TLS_IN_USE), true);
+    }
   }
 });
 
