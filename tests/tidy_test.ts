@@ -12,6 +12,7 @@ const HOT = [
   "src/codec/framer.ts",
   "src/net/buffers.ts",
   "src/net/tcp.ts",
+  "src/net/tls.ts",
   "src/pool/backend.ts",
   "src/protocol/ledger.ts",
   "src/session/relay.ts",
