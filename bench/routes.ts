@@ -1,4 +1,4 @@
-// The routes that transactions are measured along: PostgreSQL, the proxies in front of it, and pgbench.
+// What transactions are measured along: PostgreSQL, the proxies in front of it, and pgbench.
 
 import {
   EmbeddedPostgres,

@@ -1,4 +1,4 @@
-// The opening of a client's connection: each thing a client may begin with, in the clear and in TLS.
+// The opening of a client's connection: whatever a client may begin with, in the clear and in TLS.
 
 import { strict as assert } from "node:assert";
 import { PgError } from "../../src/codec/error.ts";

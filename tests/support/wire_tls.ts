@@ -1,4 +1,4 @@
-// TLS for the wire tests: what a proxy is given, files for libpq, and a tap that sees what was said.
+// TLS for the wire tests: what a proxy is given, files for libpq, and a tap that sees what is said.
 
 import type { TlsMaterial } from "../../src/server.ts";
 import { tlsServerEndPoint } from "../../src/net/certificates.ts";

@@ -1,4 +1,4 @@
-// Promise: what flows through TLS on both sides never piles up, and nothing stays of who breaks off.
+// Promise: what flows through TLS never piles up, and nothing stays of who breaks off.
 
 import assert from "node:assert/strict";
 import { makeCa, makeServer } from "../support/certificates.ts";
