@@ -15,8 +15,12 @@ export function findTool(name: string, debianPackage: string): string {
 }
 
 /** Runs a tool to its end; throws with what it said when it fails. */
-export async function runTool(path: string, args: string[]): Promise<string> {
-  const output = await new Deno.Command(path, { args }).output();
+export async function runTool(
+  path: string,
+  args: string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<string> {
+  const output = await new Deno.Command(path, { args, env: { ...env } }).output();
   const said = new TextDecoder().decode(output.stdout);
   if (output.success) return said;
   throw new Error(`${path} failed: ${new TextDecoder().decode(output.stderr)}`);

@@ -6,6 +6,8 @@ import { ENCRYPTION_DENIED, ENCRYPTION_GRANTED, SqlState } from "../codec/codes.
 import { PgError } from "../codec/error.ts";
 import { SSL_REQUEST } from "../codec/frontend.ts";
 import { addressText, dial } from "../net/address.ts";
+import { requireVersion3 } from "../net/certificate_chain.ts";
+import { readFields } from "../net/certificate_fields.ts";
 import {
   CertificateError,
   tlsServerEndPoint,
@@ -14,7 +16,7 @@ import {
 } from "../net/certificates.ts";
 import type { SocketOptions } from "../net/tcp.ts";
 import { establishTls, type TlsTransport } from "../net/tls.ts";
-import { ALPN_POSTGRESQL, TlsEngine, TlsError, type TlsKeyPair } from "../net/tls_engine.ts";
+import { ALPN_POSTGRESQL, TlsEngine, type TlsKeyPair } from "../net/tls_engine.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 
 /** What the server is or does not do, rather than what failed on the way to it. */
@@ -71,6 +73,7 @@ export async function connectUpstream(
   const onAbort = () => transport.close();
   signal.addEventListener("abort", onAbort, { once: true });
   try {
+    signal.throwIfAborted(); // it may have come while the connection was being made
     return await negotiate(transport, options);
   } catch (error) {
     transport.close();
@@ -106,13 +109,20 @@ async function negotiate(
     if (tls.mode === "prefer") return { transport, encrypted: false, endPoint: null };
     throw new TlsRefused("it does not support TLS");
   }
+  const verify = tls.mode === "verify-ca" || tls.mode === "verify-full";
   const engine = TlsEngine.client({
     serverName: isAddress(host) ? null : host,
     authorities: tls.authorities?.pem ?? null,
     identity: tls.identity,
-    verify: tls.mode === "verify-ca" || tls.mode === "verify-full",
+    verify,
   });
-  const encrypted = await establishTls(transport, engine, null);
+  let encrypted: TlsTransport;
+  try {
+    encrypted = await establishTls(transport, engine, null);
+  } catch (error) {
+    if (verify && engine.verifyError !== null) throw new CertificateError(engine.verifyError);
+    throw error;
+  }
   if (tls.direct && engine.alpnProtocol !== ALPN_POSTGRESQL) {
     throw new TlsRefused("it did not agree on the ALPN protocol postgresql");
   }
@@ -152,9 +162,13 @@ function verifyServer(
   if (tls.mode !== "verify-ca" && tls.mode !== "verify-full") return leaf;
   if (leaf === null) throw new CertificateError("it has shown no certificate");
   if (engine.verifyError !== null) throw new CertificateError(engine.verifyError);
-  // The runtime trusts its own authorities besides the given ones; only the given ones count.
   if (tls.authorities !== null) {
+    // The runtime trusts its own authorities besides the given ones; only the given ones count.
     verifyChain(presented, tls.authorities.certificates, { now: new Date(), purpose: "server" });
+  } else {
+    // The runtime checks neither signature nor key where a certificate is not of version 3: the
+    // name of any authority as its issuer is enough.
+    for (const certificate of presented) requireVersion3(readFields(certificate));
   }
   if (tls.mode === "verify-full") verifyHost(leaf, host);
   return leaf;
@@ -164,8 +178,8 @@ function isAddress(host: string): boolean {
   return /^[0-9.]+$/.test(host) || host.includes(":");
 }
 
-const VERIFY_HINT =
-  "Check upstream_tls_ca and upstream_host; upstream_tls says how much is verified.";
+const VERIFY_HINT = "It may have expired, be for another host than upstream_host, or come from " +
+  "another authority than those in upstream_tls_ca; upstream_tls says how much is verified.";
 
 function explained(options: UpstreamOptions, error: unknown): unknown {
   if (error instanceof PgError) return error;
@@ -187,6 +201,6 @@ function explained(options: UpstreamOptions, error: unknown): unknown {
   const reason = error instanceof Error ? error.message.split("\n")[0] : String(error);
   return refuse(
     `TLS with the upstream server at ${address} failed: ${reason}`,
-    error instanceof TlsError ? VERIFY_HINT : "Look into the server's log.",
+    "Look into the server's log.",
   );
 }

@@ -153,12 +153,17 @@ async function beginTls(
     identity: tls.identity,
     clientAuthorities: tls.clientAuthorities?.pem ?? null,
   });
-  const transport = await deadline.race(
-    establishTls(client.transport, engine, received).catch(gone),
-  );
+  let transport: TlsTransport;
+  try {
+    transport = await deadline.race(establishTls(client.transport, engine, received).catch(gone));
+  } catch (error) {
+    client.transport.close(); // whatever would be said in the clear now is no TLS to the client
+    throw error;
+  }
   deadline.phase = phase;
   // PostgreSQL's own rule: without it, other protocols' clients could be led here.
   if (received !== null && engine.alpnProtocol !== ALPN_POSTGRESQL) {
+    transport.close();
     throw new ClientGone(new TlsError("direct TLS without the ALPN protocol postgresql"));
   }
   client.switchTo(transport);
@@ -184,9 +189,11 @@ function verifyClient(
     );
   }
   try {
-    // The runtime's verdict comes first: only when it has none does it vouch for the key as well.
-    if (engine.verifyError !== null) throw new CertificateError(engine.verifyError);
     verifyChain(presented, authorities.certificates, { now: new Date(), purpose: "client" });
+    // Only when the runtime finds no fault either has it looked whether the client holds the key.
+    if (engine.verifyError !== null) {
+      throw new CertificateError(`the TLS engine refuses it: ${engine.verifyError}`);
+    }
     return new X509Certificate(presented[0]!);
   } catch (error) {
     if (!(error instanceof CertificateError)) throw error;

@@ -196,16 +196,6 @@ Deno.test("handshake never tries again for a bypass user", async () => {
   assert.equal(world.upstreamSides.length, 1);
 });
 
-Deno.test("handshake says where it could not connect, and what to check", async () => {
-  const world = startSession({ dial: () => Promise.reject(new Error("refused (os error 111)")) });
-  await world.client.send(STARTUP);
-  const fields = await expectError(world.client);
-  assert.equal(fields.C, "08001");
-  assert.match(fields.M!, /db\.test:5432/);
-  assert.match(fields.H!, /upstream_host/);
-  await leave(world);
-});
-
 const FULL = new PgError("53300", "too many clients already");
 
 Deno.test("handshake tells a refused client behind its SSLRequest and startup packet", async () => {

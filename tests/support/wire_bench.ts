@@ -90,11 +90,16 @@ export class Front implements AsyncDisposable {
 export class Bench {
   private constructor(readonly postgres: EmbeddedPostgres, public admin: PgClient) {}
 
-  static async start(): Promise<Bench> {
+  /** @param more in front of what the server is configured with anyway. */
+  static async start(
+    more: { readonly hba?: readonly string[]; readonly settings?: readonly string[] } = {},
+  ): Promise<Bench> {
     const postgres = await EmbeddedPostgres.start({
       superuser: SUPERUSER,
       password: SUPERUSER,
+      settings: more.settings ?? [],
       hba: [
+        ...more.hba ?? [],
         ...TRUSTED.map((role) => `host all ${role} 127.0.0.1/32 trust`),
         "host all md5_user,mixed_user 127.0.0.1/32 md5",
         "host all clear_user 127.0.0.1/32 password",

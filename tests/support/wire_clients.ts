@@ -11,6 +11,10 @@ export interface Login {
   readonly database?: string;
   /** The start-up parameter `options`. */
   readonly options?: string;
+  readonly host?: string;
+  /** As npm:pg and postgres.js understand it. */
+  readonly ssl?: unknown;
+  readonly sslnegotiation?: "direct";
 }
 
 export type Row = Record<string, unknown>;
@@ -85,7 +89,7 @@ export function connectPostgresJs(login: Login): postgres.Sql & AsyncDisposable 
     onnotice: () => {},
     fetch_types: false,
     ...(options === undefined ? {} : { connection: { options } as never }),
-    ...rest,
+    ...rest as postgres.Options<Record<string, never>>,
   });
   return Object.assign(sql, { [Symbol.asyncDispose]: () => sql.end({ timeout: 5 }) });
 }

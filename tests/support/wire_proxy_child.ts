@@ -12,12 +12,13 @@ export class ProxyChild implements AsyncDisposable {
     this.#sampler = setInterval(() => this.#peak = Math.max(this.#peak, this.resident), SAMPLE_MS);
   }
 
-  static async start(upstreamPort: number): Promise<ProxyChild> {
+  /** @param tls a certificate and its key, as files, for TLS on both sides. */
+  static async start(upstreamPort: number, tls: readonly string[] = []): Promise<ProxyChild> {
     const child = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--quiet", "-A"],
         new URL("wire_proxy_process.ts", import.meta.url).pathname,
-        String(upstreamPort),
+        ...[String(upstreamPort), ...tls],
       ],
       stdin: "piped",
       stdout: "piped",

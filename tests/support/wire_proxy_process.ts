@@ -1,9 +1,9 @@
 // A proxy in a process of its own, so that its memory can be watched. Prints its port as one line,
-// and ends when its standard input does.
-// Usage: deno run -A tests/support/wire_proxy_process.ts <upstream port>
+// and ends when its standard input does. With a certificate there is TLS on both sides.
+// Usage: deno run -A tests/support/wire_proxy_process.ts <upstream port> [<certificate> <key>]
 
 import { configureLog } from "../../src/log.ts";
-import { Proxy, WITHOUT_TLS } from "../../src/server.ts";
+import { Proxy, type TlsMaterial, WITHOUT_TLS } from "../../src/server.ts";
 import { proxyOptions } from "./wire_options.ts";
 
 configureLog({
@@ -12,7 +12,20 @@ configureLog({
   colour: false,
   write: (line) => console.error(line),
 });
-const proxy = await Proxy.start(proxyOptions(Number(Deno.args[0])), WITHOUT_TLS);
+const [upstreamPort, certificate, key] = Deno.args;
+const proxy = await Proxy.start(proxyOptions(Number(upstreamPort)), tls());
 console.log(proxy.port);
 for await (const _ of Deno.stdin.readable);
 await proxy.stop(0);
+
+function tls(): TlsMaterial {
+  if (certificate === undefined || key === undefined) return WITHOUT_TLS;
+  const identity = {
+    certificates: Deno.readTextFileSync(certificate),
+    key: Deno.readTextFileSync(key),
+  };
+  return {
+    client: { identity, endPoint: null, clientAuthorities: null },
+    upstream: { ...WITHOUT_TLS.upstream, mode: "require" },
+  };
+}

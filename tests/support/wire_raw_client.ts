@@ -33,15 +33,49 @@ export interface CancelKey {
   readonly secret: Uint8Array;
 }
 
+/** How a client does TLS. */
+export interface RawTlsOptions {
+  readonly caCerts: string[];
+  readonly cert?: string;
+  readonly key?: string;
+  readonly direct?: boolean;
+  /** What it offers to speak. */
+  readonly alpnProtocols?: string[];
+}
+
 export class RawClient implements Disposable {
   #received: Uint8Array = new Uint8Array(0);
   #ended = false;
   #closed = false;
 
-  private constructor(readonly connection: Deno.TcpConn) {}
+  private constructor(readonly connection: Deno.Conn<Deno.NetAddr>) {}
 
   static async connect(port: number): Promise<RawClient> {
     return new RawClient(await Deno.connect({ hostname: "127.0.0.1", port }));
+  }
+
+  /** Asks for TLS first, or begins with it. */
+  static async overTls(port: number, options: RawTlsOptions): Promise<RawClient> {
+    const { direct = false, alpnProtocols = ["postgresql"], ...rest } = options;
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port });
+    connection.setNoDelay(true);
+    if (!direct) {
+      const answer = new Uint8Array(1);
+      await connection.write(SSL_REQUEST);
+      if (await connection.read(answer) !== 1 || answer[0] !== 0x53) {
+        connection.close();
+        throw new Error(`the SSLRequest was answered with ${answer[0]}`);
+      }
+    }
+    const tls = { hostname: "localhost", alpnProtocols, ...rest };
+    const encrypted = await Deno.startTls(connection, tls);
+    try {
+      await encrypted.handshake();
+      return new RawClient(encrypted);
+    } catch (error) {
+      encrypted.close();
+      throw error;
+    }
   }
 
   async send(...parts: Uint8Array[]): Promise<void> {

@@ -43,7 +43,7 @@ async function warmUp(): Promise<void> {
 }
 
 /** Reads `size` bytes and throws them away; `pauseMs` after every MB. */
-async function swallow(connection: Deno.TcpConn, size: number, pauseMs = 0): Promise<void> {
+async function swallow(connection: Deno.Conn, size: number, pauseMs = 0): Promise<void> {
   const buffer = new Uint8Array(256 * 1024);
   let pauseAt = MB;
   for (let received = 0; received < size;) {
