@@ -3,7 +3,7 @@
 // Usage: deno run -A tests/support/wire_proxy_process.ts <upstream port> [<certificate> <key>]
 
 import { configureLog } from "../../src/log.ts";
-import { Proxy, type TlsMaterial, WITHOUT_TLS } from "../../src/server.ts";
+import { type FileContents, Proxy, WITHOUT_TLS } from "../../src/server.ts";
 import { proxyOptions } from "./wire_options.ts";
 
 configureLog({
@@ -18,13 +18,14 @@ console.log(proxy.port);
 for await (const _ of Deno.stdin.readable);
 await proxy.stop(0);
 
-function tls(): TlsMaterial {
+function tls(): FileContents {
   if (certificate === undefined || key === undefined) return WITHOUT_TLS;
   const identity = {
     certificates: Deno.readTextFileSync(certificate),
     key: Deno.readTextFileSync(key),
   };
   return {
+    users: null,
     client: { identity, endPoint: null, clientAuthorities: null },
     upstream: { ...WITHOUT_TLS.upstream, mode: "require" },
   };

@@ -1,6 +1,6 @@
 // TLS for the wire tests: what a proxy is given, files for libpq, and a tap that sees what is said.
 
-import type { TlsMaterial } from "../../src/server.ts";
+import type { FileContents } from "../../src/server.ts";
 import { tlsServerEndPoint } from "../../src/net/certificates.ts";
 import type { TlsKeyPair } from "../../src/net/tls_engine.ts";
 import type { UpstreamTls } from "../../src/pool/connect.ts";
@@ -27,9 +27,13 @@ export function offering(
   server: TestCertificate,
   clientAuthorities: ClientAuthorities | null = null,
   upstream: UpstreamTls = CLEAR_UPSTREAM,
-): TlsMaterial {
+): FileContents {
   const endPoint = tlsServerEndPoint(server.certificate);
-  return { client: { identity: keyPair(server), endPoint, clientAuthorities }, upstream };
+  return {
+    users: null,
+    client: { identity: keyPair(server), endPoint, clientAuthorities },
+    upstream,
+  };
 }
 
 export function authorities(...roots: readonly TestCertificate[]) {

@@ -82,7 +82,7 @@ async function restart(chain: readonly TestCertificate[] | null): Promise<void> 
 type Upstream = Partial<UpstreamTls> & { readonly mode: UpstreamTlsMode };
 
 function front(upstream: Upstream, host = "localhost"): Promise<Front> {
-  const tls = { client: null, upstream: { ...CLEAR_UPSTREAM, ...upstream } };
+  const tls = { users: null, client: null, upstream: { ...CLEAR_UPSTREAM, ...upstream } };
   return bench.front({ upstreamHost: host }, tls);
 }
 
