@@ -5,9 +5,12 @@ import { assert } from "../assert.ts";
 import type { Transport } from "./transport.ts";
 
 /** What every waiting direction holds: a pending read pins its buffer. */
-export const WAITING_BUFFER_SIZE = 4 * 1024;
+export const WAITING_BUFFER_SIZE = 2 * 1024;
 /** What a direction holds while its reads fill the buffer. */
 export const FLOWING_BUFFER_SIZE = 64 * 1024;
+/** What an inbox begins with, and what most of them need. */
+const INBOX_SIZE_MIN = 1024;
+const NO_BYTES = new Uint8Array(0);
 /** Large buffers kept for the next flow when nobody needs them: 2 MiB at most. */
 const SPARE_BUFFERS_MAX = 32;
 
@@ -20,7 +23,7 @@ const spareBuffers: Uint8Array[] = [];
  * handshake, so that a side which stays silent never loses a byte.
  */
 export class Inbox {
-  bytes: Uint8Array = new Uint8Array(1024);
+  bytes: Uint8Array = NO_BYTES;
   start = 0;
   end = 0;
   /** The peer has ended its stream. */
@@ -79,6 +82,11 @@ export class Inbox {
     this.start += size;
   }
 
+  /** Frees its memory, when nothing is in it or coming. It may be filled again. */
+  release(): void {
+    if (this.length === 0 && !this.reading) this.bytes = NO_BYTES;
+  }
+
   async #read(): Promise<number | null> {
     try {
       const count = await this.#transport.read(this.bytes.subarray(this.end));
@@ -96,7 +104,8 @@ export class Inbox {
     if (this.start > 0) {
       this.bytes.copyWithin(0, this.start, this.end);
     } else {
-      const larger = new Uint8Array(Math.min(this.sizeMax, this.bytes.length * 4));
+      const size = Math.max(INBOX_SIZE_MIN, this.bytes.length * 4);
+      const larger = new Uint8Array(Math.min(this.sizeMax, size));
       larger.set(this.bytes);
       this.bytes = larger;
     }
@@ -134,6 +143,7 @@ export class Flow {
     if (inbox.length === 0 && inbox.reading) await inbox.fill();
     if (inbox.length === 0) {
       this.#ended = inbox.ended;
+      inbox.release();
       this.#inbox = null;
       return null;
     }

@@ -31,11 +31,12 @@ export function statementOf(bytes: Uint8Array, start: number, end: number): Stat
 
 /** The named statements of one client. */
 export class ClientStatements {
-  readonly #byName = new Map<string, Statement>();
+  /** Null as long as there are none: most clients have none, and there are many clients. */
+  #byName: Map<string, Statement> | null = null;
   #size = 0;
 
   get(name: string): Statement | undefined {
-    return this.#byName.get(name);
+    return this.#byName?.get(name);
   }
 
   /** @throws {PgError} 54000 when they are too much text together. */
@@ -48,23 +49,24 @@ export class ClientStatements {
         hint: "Close statements that are not needed any more (DEALLOCATE).",
       });
     }
+    this.#byName ??= new Map();
     this.#byName.set(name, statement);
   }
 
   delete(name: string): void {
-    const known = this.#byName.get(name);
+    const known = this.#byName?.get(name);
     if (known === undefined) return;
     this.#size -= known.definition.length;
-    this.#byName.delete(name);
+    this.#byName!.delete(name);
   }
 
   clear(): void {
-    this.#byName.clear();
+    this.#byName = null;
     this.#size = 0;
   }
 
   get count(): number {
-    return this.#byName.size;
+    return this.#byName?.size ?? 0;
   }
 }
 

@@ -27,10 +27,10 @@ export class Greetings {
     return greeting.parameters;
   }
 
-  /** A server has said this to a client like this one. */
+  /** A server has said this to a client like this one. The map is kept, and shared. */
   learn(key: string, parameters: ReadonlyMap<string, string>): void {
     this.#known.delete(key);
-    this.#known.set(key, { parameters: new Map(parameters), learnedAt: this.now() });
+    this.#known.set(key, { parameters, learnedAt: this.now() });
     if (this.#known.size > GREETINGS_MAX) {
       this.#known.delete(this.#known.keys().next().value!);
     }

@@ -38,7 +38,7 @@ export class Linker {
   /** The values that the client has been greeted with: what its RESET goes back to. */
   #initial: ReadonlyMap<string, string> = new Map();
   /** The values that the client has been told last; null until it has been greeted. */
-  #wanted: Map<string, string> | null = null;
+  #wanted: ReadonlyMap<string, string> | null = null;
   /** The backend of the last transaction, and how much it had reported by then. */
   #lastMember: PooledBackend | null = null;
   #lastReports = 0;
@@ -76,16 +76,16 @@ export class Linker {
     }
   }
 
-  /** The client has been told these values, at its start. */
+  /** The client has been told these values, at its start; they are not changed any more. */
   greeted(parameters: ReadonlyMap<string, string>): void {
-    this.#initial = following(parameters);
-    this.#wanted = new Map(this.#initial);
+    this.#initial = parameters;
+    this.#wanted = parameters;
   }
 
   /** What a RESET of the client has undone, and must be set again: that is what it goes back to. */
   settingsAfterReset({ backend, baseParameters }: PooledBackend): Setting[] {
     const reset = new Map(
-      [...this.#initial].filter(([name]) =>
+      [...following(this.#initial)].filter(([name]) =>
         backend.parameters.get(name) === baseParameters.get(name)
       ),
     );
@@ -96,7 +96,8 @@ export class Linker {
   unlinked(member: PooledBackend): void {
     const { reports, parameters } = member.backend;
     if (this.#lastMember === member && this.#lastReports === reports) return;
-    this.#wanted = following(parameters);
+    const changes = differences(this.#wanted ?? new Map(), parameters);
+    if (this.#wanted === null || changes.length > 0) this.#wanted = new Map(parameters);
     this.#lastMember = member;
     this.#lastReports = reports;
   }
@@ -122,12 +123,12 @@ export class Linker {
 }
 
 function following(parameters: ReadonlyMap<string, string>): Map<string, string> {
-  const wanted = new Map<string, string>();
+  const values = new Map<string, string>();
   for (const name of FOLLOWING_PARAMETERS) {
     const value = parameters.get(name);
-    if (value !== undefined) wanted.set(name, value);
+    if (value !== undefined) values.set(name, value);
   }
-  return wanted;
+  return values;
 }
 
 function differences(
@@ -135,8 +136,9 @@ function differences(
   present: ReadonlyMap<string, string>,
 ): Setting[] {
   const changes: Setting[] = [];
-  for (const [name, value] of wanted) {
-    if (present.get(name) !== value) changes.push({ name, value });
+  for (const name of FOLLOWING_PARAMETERS) {
+    const value = wanted.get(name);
+    if (value !== undefined && present.get(name) !== value) changes.push({ name, value });
   }
   return changes;
 }

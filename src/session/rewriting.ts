@@ -58,7 +58,7 @@ export class RequestRewriter {
   #scratchSize = 0;
   #runStart = 0;
   /** The client's unnamed statement, as it stands behind the name in a Parse. */
-  #unnamed: Uint8Array = new Uint8Array(256);
+  #unnamed: Uint8Array = NO_BYTES;
   #unnamedSize = 0;
   /** The named statement that was used last, and its name: mostly the next one too. */
   #lastName: Uint8Array = NO_BYTES;

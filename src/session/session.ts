@@ -51,7 +51,8 @@ export class Session implements HandshakeTarget {
   #relay: Relay | PooledRelay | TransactionRelay | null = null;
   /** Cancels what the server does for this client now; null when nothing can be cancelled. */
   #canceller: (() => Promise<void>) | null = null;
-  readonly #closed = new AbortController();
+  /** Made when somebody asks for its signal: most sessions never end that way. */
+  #closed: AbortController | null = null;
   #farewell: PgError | null = null;
 
   constructor(client: Transport, options: SessionOptions, log: Logger) {
@@ -92,7 +93,7 @@ export class Session implements HandshakeTarget {
   /** Tells the client why, where its stream allows it, and ends the session now. */
   async close(reason: PgError): Promise<void> {
     this.#farewell = reason;
-    this.#closed.abort(reason);
+    this.#closing.abort(reason);
     if (this.#relay !== null) await this.#relay.close(reason.encode());
     else this.#deadline?.end(reason);
   }
@@ -116,6 +117,10 @@ export class Session implements HandshakeTarget {
       return null;
     }
     return established;
+  }
+
+  get #closing(): AbortController {
+    return this.#closed ??= new AbortController();
   }
 
   /** Called by the handshake when it knows who this is. */
@@ -165,7 +170,7 @@ export class Session implements HandshakeTarget {
       sentWhole: relay.sentWhole,
       finishes: endedBy === "terminated",
       cancel,
-      signal: this.#closed.signal,
+      signal: this.#closing.signal,
     });
     this.#log.debug("server connection checked in", { backend: member.processId, outcome });
   }
@@ -200,7 +205,7 @@ export class Session implements HandshakeTarget {
       sentWhole: relay.sentWhole,
       finishes: endedBy === "terminated",
       cancel: () => member.cancel((request) => this.#sendCancel(request)),
-      signal: this.#closed.signal,
+      signal: this.#closing.signal,
     });
     this.#log.debug("server connection checked in", { backend: member.processId, outcome });
   }

@@ -72,8 +72,8 @@ async function parametersFor(
     (late) => late.giveBack(),
   );
   const { parameters } = lease.member.backend;
-  pooling.greetings.learn(key, parameters);
   const greeting = new Map(parameters);
+  pooling.greetings.learn(key, greeting);
   linker.unlinked(lease.member);
   lease.giveBack();
   return greeting;
