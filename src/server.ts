@@ -70,7 +70,9 @@ export class Proxy {
   /** Null without pooling. */
   readonly #pools: ServerPools | null;
   readonly #admission: Admission;
+  /** The same object for all sessions that begin under it. */
   #sessionOptions: SessionOptions;
+  #tlsOnlyOptions: SessionOptions;
   readonly #sessions = new Map<Session, Promise<void>>();
   readonly #log = logger("server");
   /** The accept loops: a unix socket's file is removed when its loop has ended. */
@@ -85,6 +87,7 @@ export class Proxy {
       ? null
       : new ServerPools(options.poolMode, options, upstreamOptions(options, files), files.users);
     this.#sessionOptions = sessionOptions(options, files, this.#pools);
+    this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
     this.#listeners = [...listening.plain, ...listening.tlsOnly];
     this.#tlsOnly = listening.tlsOnly;
   }
@@ -108,6 +111,7 @@ export class Proxy {
     this.#admission.clientsMax = options.maxClientConnections;
     this.#pools?.reload(options, upstreamOptions(options, files), files.users);
     this.#sessionOptions = sessionOptions(options, files, this.#pools);
+    this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
   }
 
   /** Where clients connect. */
@@ -193,9 +197,8 @@ export class Proxy {
       return client.close();
     }
     const log = logger("session").with({ connection });
-    const options = this.#sessionOptions;
-    const clearAllowed = options.clearAllowed && !tlsOnly;
-    const session = new Session(client, { ...options, refusal, clearAllowed }, log);
+    const options = tlsOnly ? this.#tlsOnlyOptions : this.#sessionOptions;
+    const session = new Session(client, refusal === null ? options : { ...options, refusal }, log);
     const life = session.run().finally(() => {
       slot[Symbol.dispose]();
       this.#sessions.delete(session);

@@ -98,6 +98,11 @@ export class PooledRelay implements BackendConsumer {
     return ending;
   }
 
+  /** The backend that the client is lent. */
+  get member(): PooledBackend {
+    return this.#member;
+  }
+
   /** Nothing is under way: a message of pgvpd's own may end the session here. */
   get idle(): boolean {
     return this.#backend.idle && this.sentWhole && this.#gate === null && !this.#writingToClient;

@@ -24,7 +24,7 @@ import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import { RequestRewriter } from "./rewriting.ts";
 import type { Shared } from "./sharing.ts";
-import type { Activity } from "./time_limits.ts";
+import type { Activity, LimitedSession } from "./time_limits.ts";
 import { TransactionRelay } from "./transaction_relay.ts";
 
 /** What every session of a proxy is given. */
@@ -41,7 +41,7 @@ const CANCEL_MS_MAX = 5_000;
 const FAREWELL_MS_MAX = 1_000;
 
 /** Owns the client's transport and whatever is opened for it; `run()` gives everything back. */
-export class Session implements HandshakeTarget {
+export class Session implements HandshakeTarget, LimitedSession {
   readonly #client: Inbox;
   readonly #options: SessionOptions;
   readonly #log: Logger;
@@ -157,7 +157,7 @@ export class Session implements HandshakeTarget {
     const relay = new PooledRelay(this.#client, member);
     this.#relay = relay;
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
-    const watched = this.#watch(relay, () => activityOf(member));
+    const watched = this.#options.pooling!.limits.watch(this);
     const endedBy = await relay.run();
     watched[Symbol.dispose]();
     this.#logFailure(relay.failure);
@@ -189,7 +189,7 @@ export class Session implements HandshakeTarget {
     const cancel = async () => await relay.member?.cancel((request) => this.#sendCancel(request));
     this.#canceller = cancel;
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
-    const watched = this.#watch(relay, () => relay.linking ? "waiting" : activityOf(relay.member));
+    const watched = this.#options.pooling!.limits.watch(this);
     const endedBy = await relay.run();
     watched[Symbol.dispose]();
     this.#canceller = null;
@@ -210,28 +210,33 @@ export class Session implements HandshakeTarget {
     this.#log.debug("server connection checked in", { backend: member.processId, outcome });
   }
 
-  /** Has the time limits look at a session of a pool. */
-  #watch(relay: PooledRelay | TransactionRelay, activity: () => Activity): Disposable {
-    return this.#options.pooling!.limits.watch({
-      get activity() {
-        return activity();
-      },
-      get traffic() {
-        return relay.bytesFromClient + relay.bytesFromUpstream;
-      },
-      get transactions() {
-        return relay.transactions;
-      },
-      end: (reason) => {
-        this.#log.info("session is over its time limit", {
-          ...this.#record(),
-          sqlstate: reason.sqlState,
-          reason: reason.message,
-        });
-        this.#farewell = reason;
-        void relay.close(reason.encode()); // its backend is cleaned and used on
-      },
+  /** What it is doing, for the time limits of pools. */
+  get activity(): Activity {
+    const relay = this.#relay;
+    if (relay === null || relay instanceof Relay) return "busy";
+    if (relay instanceof TransactionRelay && relay.linking) return "waiting";
+    return activityOf(relay.member);
+  }
+
+  get traffic(): number {
+    const relay = this.#relay;
+    return relay === null ? 0 : relay.bytesFromClient + relay.bytesFromUpstream;
+  }
+
+  get transactions(): number {
+    const relay = this.#relay;
+    return relay === null || relay instanceof Relay ? 0 : relay.transactions;
+  }
+
+  /** A time limit has been passed: its backend is cleaned and used on. */
+  end(reason: PgError): void {
+    this.#log.info("session is over its time limit", {
+      ...this.#record(),
+      sqlstate: reason.sqlState,
+      reason: reason.message,
     });
+    this.#farewell = reason;
+    void this.#relay?.close(reason.encode());
   }
 
   #logFailure(failure: PgError | null): void {
