@@ -182,7 +182,7 @@ export class PooledBackend {
     const inTransaction = backend.ledger.transactionStatus !== TransactionStatus.Idle;
     try {
       if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
-      const clean = inTransaction ? statements("ROLLBACK", "DISCARD ALL") : DISCARD_ALL;
+      const clean = statements(...inTransaction ? ["ROLLBACK"] : [], "DISCARD ALL", newSeed());
       await this.#bounded(converse(backend, [clean]), signal);
     } catch {
       return false;
@@ -253,11 +253,16 @@ function preparation(
   return [binaryQuery(settingsQuery(settings), parameters), confirming];
 }
 
-const DISCARD_ALL = statements("DISCARD ALL");
 const NOTHING_QUERY = "SELECT pg_catalog.convert_to('', 'UTF8')";
 const ROLE_QUERY = "SELECT pg_catalog.convert_to((SELECT pg_catalog.left((r.rolsuper OR " +
   "r.rolbypassrls)::pg_catalog.text, 1) FROM pg_catalog.pg_roles r WHERE r.rolname " +
   "OPERATOR(pg_catalog.=) pg_catalog.convert_from($1, 'UTF8')), 'UTF8')";
+
+/** DISCARD ALL leaves the state of random(), which whoever has set or watched it can foretell. */
+function newSeed(): string {
+  const random = crypto.getRandomValues(new Uint32Array(2));
+  return `SET seed TO ${(random[0]! / 2 ** 32 + random[1]! / 2 ** 64).toFixed(18)}`;
+}
 
 async function sendStartup(transport: Transport, options: BackendOptions): Promise<void> {
   const { credentials, database, startupSettings } = options;
