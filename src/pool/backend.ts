@@ -40,6 +40,8 @@ export class Backend {
   readonly ledger = new ReplyLedger();
   /** The last ParameterStatus of each parameter. */
   readonly parameters: Map<string, string>;
+  /** Takes the notifications that come while pgvpd itself talks to the server; null: nobody's. */
+  notify: ((notification: Uint8Array) => Promise<void>) | null = null;
   /** Why the last walk has stopped. */
   stop: number = Stop.AtEnd;
   /** Resolves when the connection has ended for whatever reason. */

@@ -120,7 +120,10 @@ export abstract class Conversation<Result> implements BackendConsumer {
         if (length < LENGTH_SIZE || length > MESSAGE_SIZE_MAX) throw malformedReply();
         const end = at + 1 + length;
         if (end > all.length) break;
-        const handled = this.message(all[at]!, all, at + HEADER_SIZE, end);
+        const { notify } = this.backend;
+        const handled = notify !== null && all[at] === BackendMessage.NotificationResponse
+          ? notify(all.subarray(at, end))
+          : this.message(all[at]!, all, at + HEADER_SIZE, end);
         at = end;
         if (handled !== undefined) await handled;
       }
