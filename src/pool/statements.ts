@@ -64,7 +64,10 @@ export async function converse<Results extends readonly unknown[]>(
   } catch {
     backend.close(); // the conversations are told that the connection is over
   }
-  return await Promise.all(conversations.map(({ result }) => result)) as unknown as Results;
+  // All of them, even behind a refusal: whoever is told must not find replies on their way.
+  const results = conversations.map(({ result }) => result);
+  await Promise.allSettled(results);
+  return await Promise.all(results) as unknown as Results;
 }
 
 /** Statements as simple queries, each answered by one completion and ReadyForQuery idle. */
