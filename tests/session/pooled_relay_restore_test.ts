@@ -183,6 +183,27 @@ Deno.test("PooledRelay loses no notification, wherever it comes", async () => {
   }
 });
 
+Deno.test("PooledRelay loses no notification right behind the confirmation, however it is cut", async () => {
+  for (let cut = 0; cut <= NOTIFICATION.length; cut++) {
+    const world = await lent();
+    const { client, server, member } = world;
+    await ask(world, "RESET x", RESET_DONE, readyForQuery());
+    await client.expect("C");
+    const request = readContextMessage(join(...await server.expectAll("PBECS")));
+    await server.send(join(
+      contextReplies(requestedValues(request)),
+      NOTIFICATION.subarray(0, cut),
+    ));
+    await settle();
+    await server.send(NOTIFICATION.subarray(cut));
+    const got = join(await client.next() ?? text(""), await client.next() ?? text(""));
+    assert.match(messageTypes(got), /^(AZ|ZA)$/, `cut at ${cut}`);
+    await nothingFor(client);
+    assert(!member.backend.ledger.uncertain);
+    assert.equal(await ends(world), "closed");
+  }
+});
+
 Deno.test("PooledRelay answers a client that has ended its side behind RESET", async () => {
   const world = await lent();
   const { client, server } = world;
