@@ -60,7 +60,7 @@ export class PooledBackend {
   }
 
   /**
-   * Connects, logs in, and has the server prove that the login role cannot leave row-level security.
+   * Connects, logs in, and has the server prove that row-level security binds the login role.
    *
    * @throws {PgError} that says what failed; the signal's reason when it aborts.
    */

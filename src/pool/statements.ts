@@ -1,4 +1,4 @@
-// What pgvpd itself says to a pooled connection: cleaning, setting, proving, asking whether it lives.
+// What pgvpd itself says to a pooled connection: cleaning, setting, proving, asking for life.
 
 import { parseErrorResponse } from "../codec/backend.ts";
 import { BackendMessage, FrontendMessage, TransactionStatus } from "../codec/codes.ts";
@@ -105,8 +105,8 @@ class Statements extends Conversation<void> {
 }
 
 /**
- * One query whose parameters and results are bytes, as `encodeBinaryQuery` makes them; the answer is
- * its rows. When it fails, what stands behind it goes on.
+ * One query whose parameters and results are bytes, as `encodeBinaryQuery` makes them; the answer
+ * is its rows. When it fails, what stands behind it goes on.
  */
 export function binaryQuery(sql: string, parameters: readonly string[]): Exchange<TextRow[]> {
   return {

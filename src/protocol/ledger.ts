@@ -79,7 +79,7 @@ export class ReplyLedger {
       case FrontendMessage.CopyDone:
       case FrontendMessage.CopyFail:
         if (this.copyIn) this.copyIn = false;
-        // The end of a COPY that has not begun, or nothing: it matters where in the batch it stands.
+        // The end of a COPY in the batch, or nothing: that depends on where in it it stands.
         else if (this.batchOpen) this.uncertain ||= !this.#batchFailed;
         else if (this.#owed > 0) this.#push(COPY_END);
         return;

@@ -82,7 +82,7 @@ function begin(
     cancelKeys: new CancelKeys(),
     ...own,
   };
-  const deadline = new Deadline(60_000, "beginning");
+  const deadline = new Deadline(2_000, "beginning");
   const pairs = { user: "app.acme", ...parameters };
   const message = {
     protocolVersion: version,

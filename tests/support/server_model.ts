@@ -1,5 +1,5 @@
-// What PostgreSQL answers to a client's messages, as the main loop of postgres.c and copyfromparse.c
-// have it, reduced to what a reply ledger must know: CopyInResponse, ErrorResponse, ReadyForQuery.
+// What PostgreSQL answers to a client, as postgres.c and copyfromparse.c have it, reduced to what a
+// reply ledger must know: CopyInResponse, ErrorResponse, ReadyForQuery.
 
 /**
  * A message, or an extended statement with all of its messages, as one letter:
