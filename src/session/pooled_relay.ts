@@ -60,6 +60,8 @@ export class PooledRelay implements BackendConsumer {
   readonly #over = Promise.withResolvers<void>();
   #ending: ClientEnding | null = null;
   #writingToClient = false;
+  /** A notice to a client that sends no more is being written. */
+  #probing: Promise<void> | null = null;
   /** The client has ended its sending side. */
   #clientEnded = false;
   /** The session's context is gone, and to be restored at the next ReadyForQuery. */
@@ -153,6 +155,7 @@ export class PooledRelay implements BackendConsumer {
   async #toClient(bytes: Uint8Array): Promise<void> {
     if (this.#ending !== null) return;
     this.#writingToClient = true;
+    if (this.#probing !== null) await this.#probing;
     try {
       let sent = await this.#client.write(bytes);
       while (sent < bytes.length) sent += await this.#client.write(bytes.subarray(sent));
@@ -267,11 +270,10 @@ export class PooledRelay implements BackendConsumer {
       await elapsed(pauseMs, this.#over.promise);
       pauseMs = Math.min(pauseMs * 2, PROBE_PAUSE_MS_MAX);
       if (this.#ending !== null || this.#writingToClient || !this.#backend.atBoundary) continue;
-      try {
-        await writeAll(this.#client, STILL_RUNNING);
-      } catch {
-        this.#end("vanished");
-      }
+      if (this.#gate !== null) continue;
+      this.#probing = writeAll(this.#client, STILL_RUNNING).catch(() => this.#end("vanished"));
+      await this.#probing;
+      this.#probing = null;
     }
   }
 
@@ -370,7 +372,8 @@ export class PooledRelay implements BackendConsumer {
     const explained = this.#ending === "upstream" &&
       this.#backend.lastType === BackendMessage.ErrorResponse;
     const farewell = async () => {
-      if (!explained && this.#backend.atBoundary && !this.#writingToClient) {
+      const isFree = this.#backend.atBoundary && !this.#writingToClient && this.#probing === null;
+      if (!explained && isFree) {
         await writeAll(this.#client, message);
       }
       await this.#client.closeWrite();

@@ -273,3 +273,17 @@ Deno.test("PooledRelay never writes its farewell into a write that is under way"
   assert(!clientSide.writesOverlapped);
   client.transport.close();
 });
+
+Deno.test("PooledRelay asks a silent client whether it lives, between two messages", async () => {
+  const { client, server, over, clientSide } = await lent({ wire: { capacity: 10 } });
+  await client.send(query("SELECT 1"));
+  await server.expect("Q");
+  await client.transport.closeWrite();
+  while (clientSide.outgoing.buffered === 0) await new Promise((go) => setTimeout(go, 10));
+  const answering = server.send(DONE); // the question is stuck: the client does not read
+  await settle();
+  assert(!clientSide.writesOverlapped, "the answer stands inside the question");
+  await client.expectAll("NDCZ");
+  await answering;
+  assert.equal(await over, "closed");
+});
