@@ -27,6 +27,7 @@ const PROTOCOL_3_0 = 3 << 16;
 const PROVED_ROLES_MAX = 100;
 /** How long a connection may take to answer a question of pgvpd's own. */
 const ANSWER_MS_MAX = 5_000;
+const NEVER = new AbortController().signal;
 
 /** How a pool's connections are opened. */
 export interface BackendOptions {
@@ -70,7 +71,7 @@ export class PooledBackend {
   }
 
   /**
-   * Connects, logs in, and has the server prove that the login role cannot leave row-level security.
+   * Connects, logs in, and has the server prove that row-level security binds the login role.
    *
    * @throws {PgError} that says what failed; the signal's reason when it aborts.
    */
@@ -188,7 +189,10 @@ export class PooledBackend {
     this.unnamedOwner = null;
     if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
     await this.#proveRole(context.role, "the user name or set_role", signal);
-    const exchanges = [scrub(), residueCheck(), ...preparation(context, settings, true)];
+    const exchanges = [
+      ...[scrub(), statements(newSeed()), residueCheck()],
+      ...preparation(context, settings, true),
+    ];
     await this.#bounded(converse(backend, exchanges), signal).catch(refusedSetting);
     if (!backend.idle) throw lost();
     this.confirmedContext = context;
@@ -206,17 +210,27 @@ export class PooledBackend {
   }
 
   /**
-   * Sets settings and context once more, in the middle of a session that has reset them.
+   * Sets what a session has reset once more, in its middle: the context, and of its settings those
+   * that it has not set otherwise since.
    *
+   * @param notify is given the notifications that come meanwhile: they are the session's.
    * @throws {PgError} when that fails: the session cannot go on.
    */
-  async restore(settings: readonly Setting[] = this.appliedSettings): Promise<void> {
+  async restore(
+    notify: (notification: Uint8Array) => Promise<void>,
+    settings: readonly Setting[] = this.appliedSettings,
+  ): Promise<void> {
     const context = this.confirmedContext;
     if (context === null) throw lost();
     this.confirmedContext = null;
     this.unnamedOwner = null;
-    await converse(this.backend, preparation(context, settings, false))
-      .catch(refusedSetting);
+    this.backend.notify = notify;
+    try {
+      const exchanges = preparation(context, settings, false);
+      await this.#bounded(converse(this.backend, exchanges), NEVER).catch(refusedSetting);
+    } finally {
+      this.backend.notify = null;
+    }
     this.confirmedContext = context;
   }
 
@@ -233,7 +247,7 @@ export class PooledBackend {
     const inTransaction = backend.ledger.transactionStatus !== TransactionStatus.Idle;
     try {
       if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
-      const clean = inTransaction ? statements("ROLLBACK", "DISCARD ALL") : DISCARD_ALL;
+      const clean = statements(...inTransaction ? ["ROLLBACK"] : [], "DISCARD ALL", newSeed());
       await this.#bounded(converse(backend, [clean]), signal);
     } catch {
       return false;
@@ -304,14 +318,20 @@ function preparation(
   const confirming = confirmation(context, fresh);
   if (settings.length === 0) return [confirming];
   const parameters = settings.flatMap(({ name, value }) => [name, value]);
-  return [binaryQuery(settingsQuery(settings), parameters), confirming];
+  const sql = fresh ? settingsQuery(settings) : resetSettingsQuery(settings);
+  return [binaryQuery(sql, parameters), confirming];
 }
 
-const DISCARD_ALL = statements("DISCARD ALL");
 const NOTHING_QUERY = "SELECT pg_catalog.convert_to('', 'UTF8')";
 const ROLE_QUERY = "SELECT pg_catalog.convert_to((SELECT pg_catalog.left((r.rolsuper OR " +
   "r.rolbypassrls)::pg_catalog.text, 1) FROM pg_catalog.pg_roles r WHERE r.rolname " +
   "OPERATOR(pg_catalog.=) pg_catalog.convert_from($1, 'UTF8')), 'UTF8')";
+
+/** DISCARD ALL leaves the state of random(), which whoever has set or watched it can foretell. */
+function newSeed(): string {
+  const random = crypto.getRandomValues(new Uint32Array(2));
+  return `SET seed TO ${(random[0]! / 2 ** 32 + random[1]! / 2 ** 64).toFixed(18)}`;
+}
 
 async function sendStartup(transport: Transport, options: BackendOptions): Promise<void> {
   const { credentials, database, startupSettings } = options;
@@ -328,12 +348,30 @@ async function sendStartup(transport: Transport, options: BackendOptions): Promi
   }
 }
 
+/** The text of a parameter of a statement; all of them are bytes. */
+const text = (parameter: number) => `pg_catalog.convert_from($${parameter}, 'UTF8')`;
+
+function settingQuery(index: number): string {
+  return `pg_catalog.set_config(${text(2 * index + 1)}, ${text(2 * index + 2)}, false)`;
+}
+
 function settingsQuery(settings: readonly Setting[]): string {
-  const text = (parameter: number) => `pg_catalog.convert_from($${parameter}, 'UTF8')`;
   const columns = settings.map((_, index) =>
-    `pg_catalog.convert_to(pg_catalog.set_config(${text(2 * index + 1)}, ` +
-    `${text(2 * index + 2)}, false), 'UTF8')`
+    `pg_catalog.convert_to(${settingQuery(index)}, 'UTF8')`
   );
+  return `SELECT ${columns.join(", ")}`;
+}
+
+/** Only what has the value that RESET gives; a variable of the application's own: an empty one. */
+function resetSettingsQuery(settings: readonly Setting[]): string {
+  const columns = settings.map((_, index) => {
+    const name = text(2 * index + 1);
+    const isReset = "coalesce((SELECT s.source OPERATOR(pg_catalog.<>) 'session' " +
+      "FROM pg_catalog.pg_settings s WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) " +
+      `pg_catalog.lower(${name})), coalesce(pg_catalog.length(pg_catalog.current_setting(` +
+      `${name}, true)), 0) OPERATOR(pg_catalog.=) 0)`;
+    return `pg_catalog.convert_to(CASE WHEN ${isReset} THEN ${settingQuery(index)} END, 'UTF8')`;
+  });
   return `SELECT ${columns.join(", ")}`;
 }
 

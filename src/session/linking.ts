@@ -82,14 +82,9 @@ export class Linker {
     this.#wanted = parameters;
   }
 
-  /** What a RESET of the client has undone, and must be set again: that is what it goes back to. */
-  settingsAfterReset({ backend, baseParameters }: PooledBackend): Setting[] {
-    const reset = new Map(
-      [...following(this.#initial)].filter(([name]) =>
-        backend.parameters.get(name) === baseParameters.get(name)
-      ),
-    );
-    return [...this.#staying, ...differences(reset, backend.parameters)];
+  /** What a RESET of the client goes back to, where that is not what the server goes back to. */
+  settingsAfterReset({ baseParameters }: PooledBackend): Setting[] {
+    return [...this.#staying, ...differences(this.#initial, baseParameters)];
   }
 
   /** The transaction is over; what the backend has reported meanwhile, the client knows. */
@@ -120,15 +115,6 @@ export class Linker {
     if (this.#wanted === null) return [...this.#client.settings];
     return [...this.#staying, ...differences(this.#wanted, member.baseParameters)];
   }
-}
-
-function following(parameters: ReadonlyMap<string, string>): Map<string, string> {
-  const values = new Map<string, string>();
-  for (const name of FOLLOWING_PARAMETERS) {
-    const value = parameters.get(name);
-    if (value !== undefined) values.set(name, value);
-  }
-  return values;
 }
 
 function differences(
