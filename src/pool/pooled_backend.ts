@@ -128,6 +128,19 @@ export class PooledBackend {
     await sending;
   }
 
+  /**
+   * Waits until cancel requests for the client before have been delivered, and lets one that comes
+   * late hit a question of pgvpd's own.
+   */
+  async outliveCancel(signal: AbortSignal): Promise<void> {
+    if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
+    this.unnamedOwner = null;
+    await this.#bounded(converse(this.backend, [binaryQuery(NOTHING_QUERY, [])]), signal)
+      .catch((error) => {
+        if (!(error instanceof StatementFailed)) throw error; // it was hit, and is in step
+      });
+  }
+
   /** Ends the connection, in order when nothing is under way. May be called again. */
   close(): void {
     const { backend } = this;
@@ -187,7 +200,6 @@ export class PooledBackend {
     this.contextKey = null;
     this.statements.clear();
     this.unnamedOwner = null;
-    if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
     await this.#proveRole(context.role, "the user name or set_role", signal);
     const exchanges = [
       ...[scrub(), statements(newSeed()), residueCheck()],

@@ -99,6 +99,7 @@ export class Linker {
 
   async #prepare(member: PooledBackend, signal: AbortSignal): Promise<void> {
     const { backend } = member;
+    if (member.cancelling !== null) await member.outliveCancel(signal);
     if (member.contextKey !== this.contextKey || member.confirmedContext === null) {
       const { context } = this.#client;
       await member.switchTo(context, this.contextKey, this.#settingsFor(member), signal);
