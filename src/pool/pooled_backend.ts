@@ -49,6 +49,8 @@ export class PooledBackend {
   appliedSettings: readonly Setting[] = [];
   /** A cancel request that is on its way; the connection must not change hands before. */
   cancelling: Promise<void> | null = null;
+  /** Nobody knows whether, or when, the server acts on a cancel request. */
+  #cancelIsLost = false;
   readonly #login: ServerLogin;
   readonly #options: BackendOptions;
   readonly #provedRoles = new Set<string>();
@@ -69,6 +71,7 @@ export class PooledBackend {
     const onAbort = () => transport.close();
     signal.addEventListener("abort", onAbort, { once: true });
     try {
+      signal.throwIfAborted(); // it may have come before anybody listened
       await sendStartup(transport, options);
       const backend = new Backend(transport, new Map());
       const login = new ServerLogin(backend, options.credentials, endPoint);
@@ -81,7 +84,7 @@ export class PooledBackend {
     } catch (error) {
       transport.close();
       if (signal.aborted) throw signal.reason;
-      throw asPgError(error, "the upstream server refused pgvpd's own query");
+      throw asPgError(error, OWN_QUERY_REFUSED);
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
@@ -107,9 +110,10 @@ export class PooledBackend {
    * not change hands while a cancel request is on its way: it would hit the next one.
    */
   async cancel(send: (request: Uint8Array) => Promise<void>): Promise<void> {
-    if (this.cancelRequest === null || this.backend.ledger.owed === 0) return;
+    if (this.cancelRequest === null || this.backend.ledger.settled) return;
     const sending = send(this.cancelRequest);
     const before = this.cancelling;
+    sending.catch(() => this.#cancelIsLost = true);
     const all = Promise.allSettled([before, sending]).then(() => {
       if (this.cancelling === all) this.cancelling = null;
     });
@@ -148,7 +152,7 @@ export class PooledBackend {
     signal: AbortSignal,
   ): Promise<void> {
     if (!this.backend.idle) throw lost();
-    await this.#proveRole(context.role, "the user name or set_role", signal);
+    await this.#proveRole(context.role, "the user name or set_role", signal).catch(refusedQuery);
     await this.#bounded(converse(this.backend, preparation(context, settings, true)), signal)
       .catch(refusedSetting);
     if (!this.backend.idle) throw lost();
@@ -190,6 +194,7 @@ export class PooledBackend {
     const inTransaction = backend.ledger.transactionStatus !== TransactionStatus.Idle;
     try {
       if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
+      if (this.#cancelIsLost) return false;
       const clean = statements(...inTransaction ? ["ROLLBACK"] : [], "DISCARD ALL", newSeed());
       await this.#bounded(converse(backend, [clean]), signal);
     } catch {
@@ -300,6 +305,12 @@ function settingsQuery(settings: readonly Setting[]): string {
     `pg_catalog.convert_to(${settingQuery(index)}, 'UTF8')`
   );
   return `SELECT ${columns.join(", ")}`;
+}
+
+const OWN_QUERY_REFUSED = "the upstream server refused pgvpd's own query";
+
+function refusedQuery(error: unknown): never {
+  throw asPgError(error, OWN_QUERY_REFUSED);
 }
 
 /** Only what has the value that RESET gives; a variable of the application's own: an empty one. */
