@@ -1,5 +1,6 @@
 // A proxy in a process of its own, and how much memory it has.
 
+import type { ProxyOptions } from "../../src/server.ts";
 import type { Login } from "./wire_clients.ts";
 
 const SAMPLE_MS = 20;
@@ -12,12 +13,15 @@ export class ProxyChild implements AsyncDisposable {
     this.#sampler = setInterval(() => this.#peak = Math.max(this.#peak, this.resident), SAMPLE_MS);
   }
 
-  static async start(upstreamPort: number): Promise<ProxyChild> {
+  static async start(
+    upstreamPort: number,
+    overrides: Partial<ProxyOptions> = {},
+  ): Promise<ProxyChild> {
     const child = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--quiet", "-A"],
         new URL("wire_proxy_process.ts", import.meta.url).pathname,
-        String(upstreamPort),
+        ...[String(upstreamPort), JSON.stringify(overrides)],
       ],
       stdin: "piped",
       stdout: "piped",
