@@ -7,6 +7,7 @@ import { type Backend, type BackendConsumer, NOBODY } from "./backend.ts";
 
 /** The largest message that a server may answer pgvpd with. */
 const MESSAGE_SIZE_MAX = 64 * 1024;
+const NO_BYTES = new Uint8Array(0);
 
 interface Outcome {
   resolve(result: unknown): void;
@@ -25,7 +26,7 @@ export abstract class Conversation<Result> implements BackendConsumer {
   readonly #outcome: Outcome;
   #before: BackendConsumer = NOBODY;
   #next: Conversation<unknown> | null = null;
-  #held: Uint8Array = new Uint8Array(0);
+  #held: Uint8Array = NO_BYTES;
   #isOver = false;
   /** It has its result; what has come behind it is still to be looked at. */
   #conclude: (() => void) | null = null;
@@ -40,6 +41,11 @@ export abstract class Conversation<Result> implements BackendConsumer {
       current.#last().#next = this;
     } else {
       if (!this.givesWay) this.#before = current;
+      // The beginning of a notice may have come already.
+      if (current instanceof Conversation && !current.#isOver) {
+        this.#held = current.#held;
+        current.#held = NO_BYTES;
+      }
       backend.consumer = this;
     }
   }
@@ -125,6 +131,9 @@ export abstract class Conversation<Result> implements BackendConsumer {
         if (handled !== undefined) await handled;
       }
     } catch (error) {
+      // Whoever is out of step once is not believed again.
+      const isOutOfStep = error instanceof PgError && error.sqlState === SqlState.ProtocolViolation;
+      if (isOutOfStep) this.backend.ledger.uncertain = true;
       return this.fail(error);
     }
     if (this.#isOver) return;

@@ -55,6 +55,8 @@ export class PooledBackend {
   unnamedOwner: object | null = null;
   /** A cancel request that is on its way; the connection must not change hands before. */
   cancelling: Promise<void> | null = null;
+  /** Nobody knows whether, or when, the server acts on a cancel request. */
+  #cancelIsLost = false;
   /** What the server reported at its start: what RESET ALL goes back to. */
   readonly baseParameters: ReadonlyMap<string, string>;
   readonly #idleWatch: IdleWatch;
@@ -80,6 +82,7 @@ export class PooledBackend {
     const onAbort = () => transport.close();
     signal.addEventListener("abort", onAbort, { once: true });
     try {
+      signal.throwIfAborted(); // it may have come before anybody listened
       await sendStartup(transport, options);
       const backend = new Backend(transport, new Map());
       const login = new ServerLogin(backend, options.credentials, endPoint);
@@ -92,7 +95,7 @@ export class PooledBackend {
     } catch (error) {
       transport.close();
       if (signal.aborted) throw signal.reason;
-      throw asPgError(error, "the upstream server refused pgvpd's own query");
+      throw asPgError(error, OWN_QUERY_REFUSED);
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
@@ -118,9 +121,10 @@ export class PooledBackend {
    * not change hands while a cancel request is on its way: it would hit the next one.
    */
   async cancel(send: (request: Uint8Array) => Promise<void>): Promise<void> {
-    if (this.cancelRequest === null || this.backend.ledger.owed === 0) return;
+    if (this.cancelRequest === null || this.backend.ledger.settled) return;
     const sending = send(this.cancelRequest);
     const before = this.cancelling;
+    sending.catch(() => this.#cancelIsLost = true);
     const all = Promise.allSettled([before, sending]).then(() => {
       if (this.cancelling === all) this.cancelling = null;
     });
@@ -131,14 +135,17 @@ export class PooledBackend {
   /**
    * Waits until cancel requests for the client before have been delivered, and lets one that comes
    * late hit a question of pgvpd's own.
+   *
+   * @returns false when nobody knows what became of one: the connection must be closed.
    */
-  async outliveCancel(signal: AbortSignal): Promise<void> {
-    if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
-    this.unnamedOwner = null;
-    await this.#bounded(converse(this.backend, [binaryQuery(NOTHING_QUERY, [])]), signal)
-      .catch((error) => {
-        if (!(error instanceof StatementFailed)) throw error; // it was hit, and is in step
-      });
+  async outlivesCancel(signal: AbortSignal): Promise<boolean> {
+    if (this.cancelling !== null) {
+      this.unnamedOwner = null;
+      await this.#bounded(this.cancelling, signal);
+      await this.#bounded(converse(this.backend, [binaryQuery(NOTHING_QUERY, [])]), signal)
+        .catch(() => {}); // it was hit, and is in step, or it is over
+    }
+    return !this.#cancelIsLost && this.backend.idle;
   }
 
   /** Ends the connection, in order when nothing is under way. May be called again. */
@@ -173,7 +180,7 @@ export class PooledBackend {
     signal: AbortSignal,
   ): Promise<void> {
     if (!this.backend.idle) throw lost();
-    await this.#proveRole(context.role, "the user name or set_role", signal);
+    await this.#proveRole(context.role, "the user name or set_role", signal).catch(refusedQuery);
     await this.#bounded(converse(this.backend, preparation(context, settings, true)), signal)
       .catch(refusedSetting);
     if (!this.backend.idle) throw lost();
@@ -259,6 +266,7 @@ export class PooledBackend {
     const inTransaction = backend.ledger.transactionStatus !== TransactionStatus.Idle;
     try {
       if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
+      if (this.#cancelIsLost) return false;
       const clean = statements(...inTransaction ? ["ROLLBACK"] : [], "DISCARD ALL", newSeed());
       await this.#bounded(converse(backend, [clean]), signal);
     } catch {
@@ -372,6 +380,12 @@ function settingsQuery(settings: readonly Setting[]): string {
     `pg_catalog.convert_to(${settingQuery(index)}, 'UTF8')`
   );
   return `SELECT ${columns.join(", ")}`;
+}
+
+const OWN_QUERY_REFUSED = "the upstream server refused pgvpd's own query";
+
+function refusedQuery(error: unknown): never {
+  throw asPgError(error, OWN_QUERY_REFUSED);
 }
 
 /** Only what has the value that RESET gives; a variable of the application's own: an empty one. */

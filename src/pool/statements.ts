@@ -63,6 +63,7 @@ export async function converse<Results extends readonly unknown[]>(
     await backend.send(joined(all.map(({ bytes }) => bytes)));
   } catch {
     backend.close(); // the conversations are told that the connection is over
+    if (backend.isOver) conversations[0]?.lost(); // or nobody is there to tell them
   }
   // All of them, even behind a refusal: whoever is told must not find replies on their way.
   const results = conversations.map(({ result }) => result);

@@ -61,6 +61,10 @@ export class Linker {
     for (let attempt = 1;; attempt++) {
       const lease = await this.#checkout(this.#client.key, this.contextKey, signal);
       try {
+        if (!await lease.member.outlivesCancel(signal)) {
+          lease.discard("cancelled");
+          if (attempt < DEAD_BACKENDS_MAX) continue;
+        }
         await this.#prepare(lease.member, signal);
         return lease;
       } catch (error) {
@@ -99,7 +103,6 @@ export class Linker {
 
   async #prepare(member: PooledBackend, signal: AbortSignal): Promise<void> {
     const { backend } = member;
-    if (member.cancelling !== null) await member.outliveCancel(signal);
     if (member.contextKey !== this.contextKey || member.confirmedContext === null) {
       const { context } = this.#client;
       await member.switchTo(context, this.contextKey, this.#settingsFor(member), signal);

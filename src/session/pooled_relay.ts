@@ -93,7 +93,8 @@ export class PooledRelay implements BackendConsumer {
    */
   async run(): Promise<ClientEnding> {
     this.#backend.consumer = this;
-    if (this.#backend.isOver) this.lost();
+    // The beginning of a message that came before this has been read away.
+    if (this.#backend.isOver || !this.#backend.atBoundary) this.lost();
     const fromClient = this.#pumpFromClient();
     this.pumped = fromClient;
     await this.#over.promise;
@@ -289,7 +290,8 @@ export class PooledRelay implements BackendConsumer {
   #endWhenAnswered(): void {
     const { ledger } = this.#backend;
     if (this.#writingToClient || this.#gate !== null) return;
-    if (ledger.owed > 0 && !ledger.uncertain) return;
+    // The data of a COPY will not come any more.
+    if (ledger.owed > 0 && !ledger.uncertain && !ledger.copyIn) return;
     // What it has begun and not ended can never be answered.
     this.#end(ledger.settled && this.sentWhole ? "closed" : "vanished");
   }

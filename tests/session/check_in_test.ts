@@ -166,7 +166,8 @@ Deno.test("checkIn ends a batch that has no Sync, and a COPY", async () => {
   const batch = await world();
   await batch.ask(message("P"), message("B"), message("E"));
   const batchDone = batch.checkIn();
-  await batch.server.expect("S");
+  const [parse] = await batch.server.expectAll("PBECS");
+  assert.match(new TextDecoder().decode(parse), /ROLLBACK/, "a Sync alone would commit");
   await batch.server.send(IDLE);
   assert.deepEqual(await clean(batch, 2), CLEANED);
   assert.equal(await batchDone, "clean");
@@ -180,6 +181,18 @@ Deno.test("checkIn ends a batch that has no Sync, and a COPY", async () => {
   await copy.server.send(CANCELLED);
   assert.deepEqual(await clean(copy, 2), CLEANED);
   assert.equal(await copyDone, "clean");
+});
+
+Deno.test("checkIn ends a COPY that begins only when its client has gone", async () => {
+  const own = await world();
+  await own.ask(query("COPY t FROM STDIN"));
+  const done = own.checkIn({ finishes: true });
+  await settle();
+  await own.server.send(message("G", new Uint8Array(3)));
+  await own.server.expect("f");
+  await own.server.send(CANCELLED);
+  assert.deepEqual(await clean(own, 2), CLEANED);
+  assert.equal(await done, "clean");
 });
 
 Deno.test("checkIn closes what stands inside a message, and has it cancelled", async () => {
