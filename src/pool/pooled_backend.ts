@@ -132,6 +132,11 @@ export class PooledBackend {
     await sending;
   }
 
+  /** No cancel request for the client before can hit the next one. */
+  get isUndisturbed(): boolean {
+    return this.cancelling === null && !this.#cancelIsLost;
+  }
+
   /**
    * Waits until cancel requests for the client before have been delivered, and lets one that comes
    * late hit a question of pgvpd's own.

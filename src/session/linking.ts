@@ -61,7 +61,8 @@ export class Linker {
     for (let attempt = 1;; attempt++) {
       const lease = await this.#checkout(this.#client.key, this.contextKey, signal);
       try {
-        if (!await lease.member.outlivesCancel(signal)) {
+        const { member } = lease;
+        if (!member.isUndisturbed && !await member.outlivesCancel(signal)) {
           lease.discard("cancelled");
           if (attempt < DEAD_BACKENDS_MAX) continue;
         }
