@@ -83,14 +83,13 @@ export class ServerPools {
     this.#upstream = upstream;
     this.#failures.perMinute = settings.authFailureLimit;
     this.#pools.options = poolsOptions(settings);
-    this.#authQuery?.close();
+    void this.#authQuery?.close();
     this.#pooling = this.#buildPooling(users);
   }
 
   /** Resolves when every connection is closed; those that are lent must come back first. */
   async close(): Promise<void> {
-    this.#authQuery?.close();
-    await this.#pools.close();
+    await Promise.all([this.#authQuery?.close(), this.#pools.close()]);
   }
 
   #buildPooling(users: AuthUsers | null): Pooling {

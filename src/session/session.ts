@@ -217,6 +217,7 @@ export class Session implements HandshakeTarget {
         ...this.#record(),
         sqlstate: error.sqlState,
         error: error.message,
+        ...(error.cause instanceof Error ? { cause: error.cause.message } : {}),
       });
       return await this.#sayGoodbye(error.encode());
     }
