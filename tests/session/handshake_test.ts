@@ -197,7 +197,9 @@ Deno.test("handshake never tries again for a bypass user", async () => {
 });
 
 Deno.test("handshake passes on why it could not connect, and calls anything else a bug", async () => {
-  const refusal = new PgError("08001", "could not connect to db.test:5432", { hint: "Look there." });
+  const refusal = new PgError("08001", "could not connect to db.test:5432", {
+    hint: "Look there.",
+  });
   const world = startSession({ dial: () => Promise.reject(refusal) });
   await world.client.send(STARTUP);
   const fields = await expectError(world.client);

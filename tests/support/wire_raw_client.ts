@@ -38,16 +38,32 @@ export class RawClient implements Disposable {
   #ended = false;
   #closed = false;
 
-  private constructor(readonly connection: Deno.TcpConn) {}
+  readonly #stream: Deno.Conn;
+
+  /** @param stream what is spoken over: TLS on the connection, or the connection itself. */
+  private constructor(readonly connection: Deno.TcpConn, stream: Deno.Conn = connection) {
+    this.#stream = stream;
+  }
 
   static async connect(port: number): Promise<RawClient> {
     return new RawClient(await Deno.connect({ hostname: "127.0.0.1", port }));
   }
 
+  /** Over TLS; `ca` is the authority's certificate as PEM. */
+  static async connectTls(port: number, ca: string): Promise<RawClient> {
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port });
+    await connection.write(SSL_REQUEST);
+    const answer = new Uint8Array(1);
+    await connection.read(answer);
+    if (answer[0] !== 0x53) throw new Error("the server does not want TLS");
+    const stream = await Deno.startTls(connection, { hostname: "localhost", caCerts: [ca] });
+    return new RawClient(connection, stream);
+  }
+
   async send(...parts: Uint8Array[]): Promise<void> {
     const bytes = concat(parts);
     for (let sent = 0; sent < bytes.length;) {
-      sent += await this.connection.write(bytes.subarray(sent));
+      sent += await this.#stream.write(bytes.subarray(sent));
     }
   }
 
@@ -129,7 +145,7 @@ export class RawClient implements Disposable {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.connection.close();
+    this.#stream.close();
   }
 
   [Symbol.dispose](): void {
@@ -149,7 +165,7 @@ export class RawClient implements Disposable {
       this.close();
     }, PATIENCE_MS);
     try {
-      const count = await this.connection.read(buffer);
+      const count = await this.#stream.read(buffer);
       if (count === null) this.#ended = true;
       else this.#received = concat([this.#received, buffer.subarray(0, count)]);
     } catch (error) {
