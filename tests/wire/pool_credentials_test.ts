@@ -256,6 +256,7 @@ Deno.test("auth_file is read again when it changes; a damaged one changes nothin
   await eventually(
     "the new password is known",
     () => login("second").then(() => true, () => false),
+    30_000,
   );
   assert.equal((await failure(login("first"))).code, "28P01");
   await directory.write("userlist.txt", `"app_user" "third`);
