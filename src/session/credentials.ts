@@ -152,7 +152,7 @@ class Lane {
       return await this.#ask(database, parameters, AbortSignal.timeout(ASK_MS_MAX));
     });
     this.#last = turn.catch(() => {}).then(() => {
-      if (this.#closed) this.#disconnect();
+      if (this.#closed) return this.#disconnect();
     });
     return turn;
   }
@@ -160,7 +160,7 @@ class Lane {
   async close(): Promise<void> {
     this.#closed = true;
     await this.#last;
-    this.#disconnect();
+    await this.#disconnect();
   }
 
   async #ask(database: string, parameters: string[], bound: AbortSignal): Promise<TextRow[]> {
@@ -173,7 +173,7 @@ class Lane {
         if (!known.member.backend.isOver || bound.aborted) throw error;
       }
     }
-    this.#disconnect();
+    await this.#disconnect();
     const { user, password, connect } = this.#options;
     const member = await PooledBackend.open({
       connect,
@@ -201,9 +201,12 @@ class Lane {
     }
   }
 
-  #disconnect(): void {
-    this.#connection?.member.close();
+  /** Resolves when the connection is no more: its place is free. */
+  async #disconnect(): Promise<void> {
+    const connection = this.#connection;
     this.#connection = null;
+    connection?.member.close();
+    await connection?.member.ended;
   }
 }
 
