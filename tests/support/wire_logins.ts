@@ -116,7 +116,11 @@ export async function saslData(raw: RawClient, request: number): Promise<string>
 }
 
 /** A client that has sent its start-up message and been asked for SCRAM. */
-export async function asked(front: Front, user = WHO.user, version?: number): Promise<RawClient> {
+export async function asked(
+  front: { readonly port: number },
+  user = WHO.user,
+  version?: number,
+): Promise<RawClient> {
   const raw = await RawClient.connect(front.port);
   await raw.send(startup({ ...WHO, user }, version));
   await saslData(raw, 10);
@@ -125,10 +129,11 @@ export async function asked(front: Front, user = WHO.user, version?: number): Pr
 
 /** A client that may speak, and what it was greeted with. */
 export async function loggedIn(
-  front: Front,
+  front: { readonly port: number },
   password = POOL_PASSWORD,
+  user = WHO.user,
 ): Promise<{ raw: RawClient; greeting: RawMessage[] }> {
-  const raw = await asked(front);
+  const raw = await asked(front, user);
   const { type, body } = await scram(raw, { password });
   if (type === "E") throw new RawError(errorFields(body));
   return { raw, greeting: await raw.until("Z") };
