@@ -116,8 +116,9 @@ async function byCleartext({ client, user, secret, deadline }: LoginAttempt): Pr
   const fitsScram = await deadline.race(
     verifyCleartext({ kind: "scram", secret: scram }, user, given, derive),
   );
-  const stored = secret?.stored;
-  return stored?.kind === "md5" ? await verifyCleartext(stored, user, given) : fitsScram;
+  if (secret?.stored.kind !== "md5") return fitsScram;
+  // The digest is of the name that it stands under: a role's has no tenant in it.
+  return await verifyCleartext(secret.stored, secret.name, given);
 }
 
 async function byMd5({ client, user, secret, deadline }: LoginAttempt): Promise<boolean> {

@@ -110,6 +110,14 @@ Deno.test("the query knows nobody and there is no pool_password: refused like a 
   await refused(front, "anything", "trusty.tenant_a");
 });
 
+Deno.test("an MD5 digest of the server's own fits the role's password in the clear", async () => {
+  const authQuery = "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = $1";
+  const asSuperuser = { authUser: "postgres", authPassword: "postgres" };
+  const options = { ...ASKED, ...asSuperuser, authQuery, poolAuth: "cleartext" as const };
+  await using front = await bench.front(options);
+  await onlyWith(front, APP_PASSWORD, "md5_user.tenant_a", "wrong", POOL_PASSWORD);
+});
+
 Deno.test("$2 is the whole user name", async () => {
   const authQuery = "SELECT $1::text, $2::text || '!'";
   await using front = await bench.front({ ...ASKED, authQuery });
