@@ -53,8 +53,8 @@ export interface LoginAttempt {
 /**
  * Asks for the password and checks it; AuthenticationOk is not sent.
  *
- * @throws {PgError} 28P01 in PostgreSQL's own words when it is wrong, 28000 when too many from there
- * were wrong, 08P01 when the client does not keep to the protocol · {ClientGone}.
+ * @throws {PgError} 28P01 in PostgreSQL's own words when it is wrong, 28000 when too many from
+ * there were wrong, 08P01 when the client does not keep to the protocol · {ClientGone}.
  */
 export async function authenticate(attempt: LoginAttempt): Promise<void> {
   const { client, deadline, failures } = attempt;

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { parseUserlist } from "../../src/auth/userlist.ts";
 import { type FileContents, type ProxyOptions, WITHOUT_TLS } from "../../src/server.ts";
-import { APP_PASSWORD, Bench, DATABASE, eventually, failure } from "../support/wire_bench.ts";
+import { APP_PASSWORD, Bench, eventually, failure } from "../support/wire_bench.ts";
 import type { Front } from "../support/wire_bench.ts";
 import { PgClient } from "../support/wire_clients.ts";
 import { loginAs, POOL_PASSWORD, POOLED, servedBy, WHO } from "../support/wire_logins.ts";
@@ -75,7 +75,7 @@ for (const [form, secretOf] of Object.entries(SECRETS)) {
       const files = userlist(`"${WHO.user}" "${await secretOf()}"`);
       await using front = await bench.front({ ...POOLED, poolAuth }, files);
       if (works) await onlyWith(front, "file", WHO.user, "wrong", POOL_PASSWORD);
-      else await refused(front, "file", WHO.user); // as PostgreSQL: an MD5 digest is no SCRAM secret
+      else await refused(front, "file", WHO.user); // as PostgreSQL would
     });
   }
 }

@@ -1,5 +1,5 @@
 // Promise: whatever bytes a client of a pool sends, and whenever it leaves, pgvpd answers as
-// PostgreSQL does or closes; the next client on the same pool is served rightly, and no slot is lost.
+// PostgreSQL does or closes; the next client on the same pool is served rightly, no slot is lost.
 
 import assert from "node:assert/strict";
 import { APP_PASSWORD, Bench, DATABASE, eventually, type Front } from "../support/wire_bench.ts";

@@ -1,5 +1,5 @@
-// Promise: pgvpd negotiates the protocol itself: 3.0 and 3.2 are spoken, newer ones and options that
-// nobody knows are answered as PostgreSQL 18 answers them, and each version has its own cancel keys.
+// Promise: pgvpd negotiates the protocol itself: 3.0 and 3.2 are spoken, newer ones and options
+// that nobody knows are answered as PostgreSQL 18 answers them, and each version has its own keys.
 
 import assert from "node:assert/strict";
 import { Bench, DATABASE, failure } from "../support/wire_bench.ts";
