@@ -1,6 +1,6 @@
 // Between two contexts on one connection: the clean-up, and a look for what it could not remove.
 
-import { BackendMessage, FrontendMessage } from "../codec/codes.ts";
+import { BackendMessage, FrontendMessage, SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { encodeQuery } from "../codec/frontend.ts";
 import { MessageReader } from "../codec/reader.ts";
@@ -17,9 +17,12 @@ const { CommandComplete, DataRow, ReadyForQuery, RowDescription } = BackendMessa
  * is still in place. The connection is closed then.
  */
 const SCRUB_SQL = "RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; " +
-  "DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; SELECT pg_catalog.pg_advisory_unlock_all()";
+  "DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; SET seed TO 0.000000000000000; " +
+  "SELECT pg_catalog.pg_advisory_unlock_all()";
+const SEED_AT = "Q....".length + SCRUB_SQL.indexOf("0.0") + "0.".length;
+const SEED_DIGITS = 15;
 const SCRUB_REPLIES: readonly number[] = [
-  ...Array<number>(7).fill(CommandComplete),
+  ...Array<number>(8).fill(CommandComplete),
   ...[RowDescription, DataRow, CommandComplete, ReadyForQuery],
 ];
 
@@ -34,14 +37,31 @@ const RESIDUE_REPLIES: readonly number[] = [
   ...[RowDescription, DataRow, CommandComplete, ReadyForQuery],
 ];
 const FALSE = "f".charCodeAt(0);
+const ZERO = "0".charCodeAt(0);
 
 const SCRUB_BYTES = encodeQuery(SCRUB_SQL);
 const RESIDUE_BYTES = encodeQuery(RESIDUE_SQL);
 
+/** A connection that another context may have left its marks on. It must be closed. */
+export class UncleanBackend extends PgError {
+  constructor() {
+    super(
+      SqlState.ProtocolViolation,
+      "a server connection could not be cleaned for another client",
+    );
+  }
+}
+
 /** Removes what a session of another context may have left. */
 export function scrub(): Exchange<void> {
+  // Whoever has set or watched random() could foretell it.
+  const bytes = new Uint8Array(SCRUB_BYTES);
+  const random = crypto.getRandomValues(new Uint8Array(SEED_DIGITS));
+  for (let index = 0; index < SEED_DIGITS; index++) {
+    bytes[SEED_AT + index] = ZERO + random[index]! % 10;
+  }
   return {
-    bytes: SCRUB_BYTES,
+    bytes,
     requests: [FrontendMessage.Query],
     answer: (backend) => new ExactReplies(backend, SCRUB_REPLIES, null),
   };
@@ -86,5 +106,5 @@ class ExactReplies extends Conversation<void> {
 
 function uncleaned(type: number): PgError {
   if (type !== BackendMessage.ErrorResponse && type !== DataRow) return malformedReply();
-  return PgError.protocolViolation("a server connection could not be cleaned for another client");
+  return new UncleanBackend();
 }

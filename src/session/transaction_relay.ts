@@ -56,7 +56,12 @@ export class TransactionRelay implements BackendConsumer {
   #restoreDue = false;
   /** The beginning of a message that may be withheld, or of a ReadyForQuery to be held back. */
   #withheld: Uint8Array = NO_BYTES;
-  #gate: Promise<void> | null = null;
+  /** While the context is being restored nothing passes in either direction. */
+  #gate: PromiseWithResolvers<void> | null = null;
+  /** pgvpd talks to the server itself until then. */
+  #restoring: Promise<void> = Promise.resolve();
+  /** A write to the backend that is under way. */
+  #sending: Promise<boolean> | null = null;
   #farewell: Uint8Array | null = null;
 
   constructor(client: Inbox, linker: Linker, requests: RequestRewriter, onKept: OnKept) {
@@ -94,6 +99,7 @@ export class TransactionRelay implements BackendConsumer {
     if (ending !== "terminated" && ending !== "closed" && ending !== "vanished") {
       await this.#tellClient();
     }
+    await this.#restoring.catch(() => {});
     return ending;
   }
 
@@ -117,8 +123,8 @@ export class TransactionRelay implements BackendConsumer {
 
   /** From the server: everything passes, in order, but the replies to what pgvpd has put in. */
   consume(bytes: Uint8Array): Promise<void> | null {
-    if (this.#gate !== null) return this.#consumeBehindGate(bytes, this.#gate);
     if (this.#restoreDue) return this.#consumeUntilReady(bytes);
+    if (this.#gate !== null) return this.#consumeBehindGate(bytes, this.#gate.promise);
     if (this.#withheld.length > 0) bytes = this.#behindWithheld(bytes);
     const { backend } = this.#member!;
     const end = bytes.length;
@@ -187,6 +193,11 @@ export class TransactionRelay implements BackendConsumer {
       }
       this.#writingToClient = false;
     }
+    this.#afterWrite();
+  }
+
+  /** What had to wait for it. */
+  #afterWrite(): void {
     this.#releaseWhenOver();
     if (this.#farewell !== null && this.idle) this.#end("pgvpd");
     if (this.#clientEnded) this.#endWhenAnswered();
@@ -197,6 +208,7 @@ export class TransactionRelay implements BackendConsumer {
     const member = this.#member;
     if (member === null || !member.backend.idle || this.#ending !== null) return;
     if (!this.requests.betweenMessages || this.#gate !== null || this.#restoreDue) return;
+    if (this.#sending !== null || this.#writingToClient) return;
     if (member.backend.takeStatementsLost()) this.#forgetStatements(member);
     if (this.requests.keep !== null) return this.#keepBackend(member, this.requests.keep);
     this.transactions++;
@@ -244,7 +256,7 @@ export class TransactionRelay implements BackendConsumer {
         break;
       }
       this.bytesFromClient += bytes.length;
-      if (this.#gate !== null) await this.#gate;
+      if (this.#gate !== null) await Promise.race([this.#gate.promise, this.#over.promise]);
       if (this.#ending !== null) break;
       if (requests.cut.length > 0) bytes = this.#behindCut(bytes);
       if (this.#member === null && bytes.length < HEADER_SIZE) {
@@ -253,7 +265,13 @@ export class TransactionRelay implements BackendConsumer {
       }
       if (this.#member === null && !await this.#linkFor(bytes)) break;
       const sendable = requests.take(bytes, this.#member!);
-      if (sendable.length > 0 && !await this.#toUpstream(sendable)) break;
+      if (sendable.length > 0) {
+        this.#sending = this.#toUpstream(sendable);
+        const isSent = await this.#sending;
+        this.#sending = null;
+        if (!isSent) break;
+        this.#releaseWhenOver(); // what is not answered must not keep the backend
+      }
       if (requests.terminated) this.#end("terminated");
       if (requests.failure !== null) this.#fail(requests.failure);
     }
@@ -339,7 +357,7 @@ export class TransactionRelay implements BackendConsumer {
 
   /** Has a client that sends no more read all that it asked for? */
   #endWhenAnswered(): void {
-    if (this.#writingToClient) return;
+    if (this.#writingToClient || this.#gate !== null) return;
     const member = this.#member;
     if (member === null) return this.#end(this.sentWhole ? "closed" : "vanished");
     const { ledger } = member.backend;
@@ -355,7 +373,10 @@ export class TransactionRelay implements BackendConsumer {
     if (rest.length > 0) await this.#consumeUntilReady(rest);
   }
 
-  /** Everything passes up to the ReadyForQuery at which the context can be restored. */
+  /**
+   * Everything passes but the ReadyForQuery at which the context can be restored. What stands
+   * behind that one came without being asked for, and passes too, up to the end of its message.
+   */
   async #consumeUntilReady(chunk: Uint8Array): Promise<void> {
     const { backend } = this.#member!;
     this.bytesFromUpstream += chunk.length;
@@ -373,25 +394,38 @@ export class TransactionRelay implements BackendConsumer {
         kept = this.#keep(bytes, kept, from, at - HEADER_SIZE);
         from = at;
       }
-      // Requests behind it were sent already: their replies come first, and see nothing.
-      if (backend.stop !== Stop.Ready || !backend.ledger.settled) continue;
+      if (backend.stop !== Stop.Ready || !this.#mayRestore) continue;
+      this.#gate ??= Promise.withResolvers();
       kept = this.#keep(bytes, kept, from, at - READY_SIZE);
-      await this.#toClient(bytes.subarray(0, kept));
-      this.#gate = this.#restore(backend.ledger.transactionStatus);
-      this.#restoreDue = false;
-      if (at < bytes.length) backend.ledger.uncertain = true;
-      return;
+      from = at;
     }
     const open = backend.openReadySize;
     if (open > 0) this.#withheld = new Uint8Array(bytes.subarray(bytes.length - open));
     kept = this.#keep(bytes, kept, from, bytes.length - open);
     await this.#toClient(bytes.subarray(0, kept));
+    if (this.#gate === null || !backend.atBoundary || this.#ending !== null) return;
+    // The server waits for the rest of it, and has nothing else to do.
+    if (this.#sending !== null) await this.#sending;
+    if (this.#ending !== null) return;
+    this.#restoreDue = false;
+    // It has begun to listen when this returns: no byte is read before.
+    void this.#restore(this.#gate, backend.ledger.transactionStatus);
+  }
+
+  /**
+   * Requests behind it were sent already: their replies come first, and see nothing. In a failed
+   * transaction nothing can be set: it is done when that is over.
+   */
+  get #mayRestore(): boolean {
+    const { ledger } = this.#member!.backend;
+    return ledger.uncertain ||
+      ledger.settled && ledger.transactionStatus !== TransactionStatus.Failed;
   }
 
   /** Restores the context, tells the client what has changed by it, and then that it may go on. */
-  async #restore(status: number): Promise<void> {
+  async #restore(gate: PromiseWithResolvers<void>, status: number): Promise<void> {
     const member = this.#member!;
-    const { parameters } = member.backend;
+    const { ledger, parameters } = member.backend;
     const before = new Array<[string, string]>(...parameters);
     member.backend.fates = null; // what is said now is none of the client's
     if (member.backend.takeStatementsLost()) { // it was DISCARD ALL: nothing binds to a backend now
@@ -399,22 +433,22 @@ export class TransactionRelay implements BackendConsumer {
       if (this.requests.keep !== "protocol") this.requests.keep = null;
     }
     try {
-      // In a failed transaction nothing can be set, and nothing of it will last.
-      if (status !== TransactionStatus.Failed) {
-        await member.restore(this.#linker.settingsAfterReset(member));
+      // Half a message of the client's would take what pgvpd says for its other half.
+      if (!ledger.settled || !this.requests.betweenMessages) throw cannotRestore();
+      this.#restoring = member.restore(this.#linker.settingsAfterReset(member));
+      await this.#restoring;
+      member.backend.fates = this.requests.fates;
+      for (const [name, value] of before) {
+        const now = parameters.get(name)!;
+        if (now !== value) await this.#sendThrough(encodeParameterStatus(name, now));
       }
+      await this.#sendThrough(encodeReadyForQuery(status));
     } catch (error) {
-      this.#gate = null;
-      return this.#fail(error);
+      this.#fail(error);
     }
-    member.backend.fates = this.requests.fates;
-    for (const [name, value] of before) {
-      const now = parameters.get(name)!;
-      if (now !== value) await this.#sendThrough(encodeParameterStatus(name, now));
-    }
-    await this.#sendThrough(encodeReadyForQuery(status));
     this.#gate = null;
-    this.#releaseWhenOver();
+    gate.resolve();
+    this.#afterWrite();
   }
 
   /** To the client, while everything else waits. */
@@ -445,4 +479,11 @@ export class TransactionRelay implements BackendConsumer {
     };
     await lingering(farewell().catch(() => {}));
   }
+}
+
+function cannotRestore(): PgError {
+  return PgError.protocolViolation(
+    "the session context cannot be restored behind what the client has sent",
+    { hint: "Wait for the end of RESET and DISCARD ALL before sending anything else." },
+  );
 }
