@@ -6,6 +6,7 @@ import { connectUpstream, type UpstreamOptions } from "./pool/connect.ts";
 import { PooledBackend } from "./pool/pooled_backend.ts";
 import { Pools, type PoolsOptions } from "./pool/pools.ts";
 import type { PoolStats } from "./pool/pool.ts";
+import type { SessionStatePolicy } from "./protocol/session_state.ts";
 import { AddressLimit } from "./session/address_limit.ts";
 import type { AuthenticationMethod } from "./session/authentication.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
@@ -17,6 +18,7 @@ import type { Pooling, PoolKey } from "./session/lending.ts";
 export interface PoolSettings {
   /** Whether FunctionCall messages pass in transaction mode. */
   readonly poolFunctionCalls: boolean;
+  readonly sessionState: SessionStatePolicy;
   readonly poolSize: number;
   readonly poolMinIdle: number;
   readonly poolMaxTotal: number | null;
@@ -129,6 +131,7 @@ export class ServerPools {
       cancelKeys: this.#cancelKeys,
       greetings: this.#greetings,
       functionCallsAllowed: this.#settings.poolFunctionCalls,
+      sessionState: this.#settings.sessionState,
     };
   }
 

@@ -168,7 +168,8 @@ export class Session implements HandshakeTarget {
 
   async #serveShared({ linker, cancelKey }: Shared): Promise<void> {
     this.#log.info("client connected", this.#record());
-    const requests = new RequestRewriter(this.#options.pooling!.functionCallsAllowed);
+    const { functionCallsAllowed, sessionState } = this.#options.pooling!;
+    const requests = new RequestRewriter(functionCallsAllowed, sessionState);
     const relay = new TransactionRelay(this.#client, linker, requests, (reason, member) => {
       this.#log.info("client keeps its server connection", {
         ...this.#record(),
@@ -177,8 +178,7 @@ export class Session implements HandshakeTarget {
       });
     });
     this.#relay = relay;
-    const cancel = async () => await relay.member?.cancel((request) => this.#sendCancel(request));
-    this.#canceller = cancel;
+    this.#canceller = () => relay.cancel((request) => this.#sendCancel(request));
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
     const endedBy = await relay.run();
     this.#canceller = null;

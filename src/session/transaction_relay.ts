@@ -63,6 +63,7 @@ export class TransactionRelay implements BackendConsumer {
   /** A write to the backend that is under way. */
   #sending: Promise<boolean> | null = null;
   #farewell: Uint8Array | null = null;
+  #bug: unknown = null;
 
   constructor(client: Inbox, linker: Linker, requests: RequestRewriter, onKept: OnKept) {
     this.#client = client.transport;
@@ -75,6 +76,11 @@ export class TransactionRelay implements BackendConsumer {
   /** The backend of the moment; null between transactions. */
   get member(): PooledBackend | null {
     return this.#member;
+  }
+
+  /** Cancels what is done for the client: between transactions, or by pgvpd itself, nothing is. */
+  async cancel(send: (request: Uint8Array) => Promise<void>): Promise<void> {
+    if (this.#gate === null) await this.#member?.cancel(send);
   }
 
   /** Whoever takes it is its owner from then on: the session is over. */
@@ -90,12 +96,17 @@ export class TransactionRelay implements BackendConsumer {
     return this.requests.atBoundary;
   }
 
-  /** Resolves when the session is over. Everything the client must be told has been told. */
+  /**
+   * Resolves when the session is over. Everything the client must be told has been told.
+   *
+   * @throws what is a bug in pgvpd; the backend is closed then.
+   */
   async run(): Promise<ClientEnding> {
-    this.pumped = this.#pumpFromClient();
+    this.pumped = this.#pumpFromClient().catch((error) => this.#crash(error));
     await this.#over.promise;
     const ending = this.#ending!;
     this.#abandoned.abort();
+    if (this.#bug !== null) throw this.#bug;
     if (ending !== "terminated" && ending !== "closed" && ending !== "vanished") {
       await this.#tellClient();
     }
@@ -270,8 +281,8 @@ export class TransactionRelay implements BackendConsumer {
         const isSent = await this.#sending;
         this.#sending = null;
         if (!isSent) break;
-        this.#releaseWhenOver(); // what is not answered must not keep the backend
       }
+      this.#releaseWhenOver(); // what nobody answers must not keep the backend
       if (requests.terminated) this.#end("terminated");
       if (requests.failure !== null) this.#fail(requests.failure);
     }
@@ -311,6 +322,14 @@ export class TransactionRelay implements BackendConsumer {
     }
     this.#linking = false;
     return this.#ending === null;
+  }
+
+  /** A bug in pgvpd: it costs this session and its backend, and no other. */
+  #crash(error: unknown): void {
+    this.#bug = error;
+    this.#lease?.discard("failed");
+    this.#lease = null;
+    this.#end("pgvpd");
   }
 
   #fail(error: unknown): void {

@@ -4,8 +4,8 @@ import { Random, randomPieces } from "./random.ts";
 import { remember, SOAK_PASSWORD, SOAK_ROLE, type SoakWorld, tenantName } from "./soak_world.ts";
 import { DATABASE } from "./wire_bench.ts";
 import {
-  cancelKey,
   type CancelKey,
+  cancelKey,
   cancelRequest,
   concat,
   cstring,

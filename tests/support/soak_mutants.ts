@@ -12,7 +12,101 @@ export interface Mutant {
   readonly to: string;
 }
 
-export const MUTANTS: readonly Mutant[] = [];
+export const MUTANTS: readonly Mutant[] = [
+  {
+    name: "context not changed",
+    file: "src/session/linking.ts",
+    from: "    if (!isOurs || this.#wanted === null) {",
+    to: "    member.contextKey = this.contextKey; if (this.#wanted === null) {",
+  },
+  {
+    name: "context not confirmed",
+    file: "src/pool/pooled_backend.ts",
+    from: "    await this.#bounded(converse(backend, exchanges), signal).catch(refusedSetting);\n" +
+      "    if (!backend.idle) throw lost();\n    this.confirmedContext = context;",
+    to: "    converse(backend, exchanges).catch(() => {});\n    this.confirmedContext = context;",
+  },
+  {
+    name: "clean-up skipped",
+    file: "src/pool/pooled_backend.ts",
+    from: "[scrub(), residueCheck(), ...preparation(context, settings, true)]",
+    to: "preparation(context, settings, true)",
+  },
+  {
+    name: "clean-up without temporary tables",
+    file: "src/pool/scrub.ts",
+    from: "DISCARD TEMP; ",
+    to: "DISCARD SEQUENCES; ",
+  },
+  {
+    name: "clean-up without LISTEN",
+    file: "src/pool/scrub.ts",
+    from: "UNLISTEN *; ",
+    to: "DISCARD SEQUENCES; ",
+  },
+  {
+    name: "settings do not follow",
+    file: "src/session/linking.ts",
+    from: "      if (changes.length > 0) await member.adjust(changes, signal);",
+    to: "",
+  },
+  {
+    name: "context not restored",
+    file: "src/session/transaction_relay.ts",
+    from: "      this.#restoring = member.restore(this.#linker.settingsAfterReset(member));",
+    to: "",
+  },
+  {
+    name: "ledger off by one",
+    file: "src/protocol/ledger.ts",
+    from: "    return this.#owed === 0 && !this.batchOpen",
+    to: "    return this.#owed <= 1 && !this.batchOpen",
+  },
+  {
+    name: "released one ReadyForQuery too early",
+    file: "src/session/transaction_relay.ts",
+    from: "    if (member === null || !member.backend.idle || this.#ending !== null) return;",
+    to: "    if (member === null || member.backend.ledger.transactionStatus !== 73 || " +
+      "!member.backend.atBoundary || member.backend.ledger.batchOpen || this.#ending !== null) return;",
+  },
+  {
+    name: "released in a transaction",
+    file: "src/pool/backend.ts",
+    from: "this.ledger.settled && this.ledger.transactionStatus === TransactionStatus.Idle &&",
+    to: "this.ledger.settled &&",
+  },
+  {
+    name: "stale cancel",
+    file: "src/pool/pooled_backend.ts",
+    from: "    const sending = send(this.cancelRequest);",
+    to: "    const request = this.cancelRequest; setTimeout(() => send(request), 20); return;\n" +
+      "    const sending = send(this.cancelRequest);",
+  },
+  {
+    name: "fates off by one",
+    file: "src/protocol/prepared.ts",
+    from: "while (this.#units.length > 0 && this.#units[0]! <= this.#done) {",
+    to: "while (this.#units.length > 0 && this.#units[0]! < this.#done) {",
+  },
+  {
+    name: "statements of the backend not forgotten",
+    file: "src/pool/pooled_backend.ts",
+    from: "    this.contextKey = null;\n    this.statements.clear();",
+    to: "    this.contextKey = null;",
+  },
+  {
+    name: "unnamed statement of another",
+    file: "src/session/rewriting.ts",
+    from: "      if (member.unnamedOwner === this) return this.#pass(bytes, at, member);",
+    to: "      return this.#pass(bytes, at, member);",
+  },
+  {
+    name: "backend of a dead client not cleaned",
+    file: "src/session/check_in.ts",
+    from: 'return await member.reset(leaving.signal) ? null : "unclean"',
+    to: "return null",
+  },
+];
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
@@ -45,5 +139,7 @@ async function copyAll(from: string, to: string): Promise<void> {
     await Deno.mkdir(to.slice(0, to.lastIndexOf("/")), { recursive: true });
     return await Deno.copyFile(from, to);
   }
-  for await (const { name } of Deno.readDir(from)) await copyAll(`${from}/${name}`, `${to}/${name}`);
+  for await (const { name } of Deno.readDir(from)) {
+    await copyAll(`${from}/${name}`, `${to}/${name}`);
+  }
 }

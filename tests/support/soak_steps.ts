@@ -44,17 +44,19 @@ function failing(client: SoakClient, status: Unit["status"]): Unit {
   return simple(`SELECT '${marker}'::int`, [errorWith(marker, "22P02")], status);
 }
 
-/** A batch whose middle fails: what stands behind it is skipped. */
+/** A batch whose middle fails, in Parse or in Execute: what stands behind it is skipped. */
 function failingBatch(client: SoakClient, status: Unit["status"]): Unit {
   const marker = client.marker();
+  const inParse = client.random.chance(0.5);
+  const sql = inParse ? `SELECT '${marker}'::int` : `SELECT (version() || '${marker}')::int`;
   const bytes = concat([
     ...[parse("", client.probeSql("skipped")), bind("", [])],
-    ...[parse("", `SELECT '${marker}'::int`), bind("", []), execute()],
+    ...[parse("", sql), bind("", []), execute()],
     ...[parse("never", "SELECT 'never'"), bind("", []), execute(), SYNC],
   ]);
-  const error = errorWith(marker, "22P02");
-  // The constant is evaluated when the statement is planned, in Bind.
-  return { bytes, replies: [{ type: "1" }, { type: "2" }, { type: "1" }, error], status };
+  const good = inParse ? "12" : "1212";
+  const replies = [...good].map((type): Reply => ({ type }));
+  return { bytes, replies: [...replies, errorWith(marker, "22P02")], status };
 }
 
 const begin = (client: SoakClient): Unit =>
@@ -83,7 +85,9 @@ function write(client: SoakClient): Unit {
 const transaction: Step = async (client) => {
   await client.exchange(begin(client));
   for (let count = client.random.integer(1, 4); count > 0; count--) {
-    await client.exchange(client.random.pick([client.probe, client.extendedProbe]).call(client, "T"));
+    await client.exchange(
+      client.random.pick([client.probe, client.extendedProbe]).call(client, "T"),
+    );
     if (client.random.chance(0.4)) await pause(client);
     if (client.random.chance(0.2)) await client.exchange(write(client));
   }
@@ -103,14 +107,25 @@ const savepoints: Step = async (client) => {
   await client.exchange(simple(client.random.pick(["COMMIT", "ROLLBACK"]), [C], "I"));
 };
 
+function slow(client: SoakClient, ms: number): Unit {
+  const marker = client.marker();
+  const check = (body: Uint8Array) => demand(fields(body)[0] === marker, "another's answer");
+  return simple(
+    `SELECT '${marker}' FROM pg_sleep(${ms / 1000})`,
+    [T, { type: "D", check }, C],
+    "I",
+  );
+}
+
 /** Several units in one write: what fails fails alone. */
 const pipeline: Step = async (client) => {
   const units: Unit[] = [];
   for (let count = client.random.integer(2, 8); count > 0; count--) {
-    const kind = client.random.integer(0, 4);
+    const kind = client.random.integer(0, 5);
     if (kind === 0) units.push(client.probe());
     else if (kind === 1) units.push(failingBatch(client, "I"));
     else if (kind === 2) units.push(rows(client));
+    else if (kind === 5) units.push(slow(client, client.random.integer(1, 5)));
     else if (kind === 3) {
       units.push(begin(client), client.extendedProbe("T"), simple("COMMIT", [C], "I"));
     } else units.push(client.extendedProbe());
@@ -132,7 +147,9 @@ const prepared: Step = async (client) => {
     if (client.random.chance(0.5)) await client.exchange(...units.splice(0));
   }
   if (client.random.chance(0.3)) units.push(failingBatch(client, "I"));
-  for (let count = client.random.integer(1, 3); count > 0; count--) units.push(boundTo(client, name));
+  for (let count = client.random.integer(1, 3); count > 0; count--) {
+    units.push(boundTo(client, name));
+  }
   if (client.random.chance(0.2)) {
     client.prepared.delete(name);
     const close = message("C", UTF8.encode("S"), cstring(name));
@@ -240,7 +257,9 @@ const follows: Step = async (client) => {
 
 /** What binds a client to its backend, and what it must find there from then on. */
 const PINNING: readonly ((tenant: string) => readonly [sql: string, later: string])[] = [
-  (tenant) => [`CREATE TEMP TABLE own_${tenant} AS SELECT '${tenant}'::text`, `TABLE own_${tenant}`],
+  (
+    tenant,
+  ) => [`CREATE TEMP TABLE own_${tenant} AS SELECT '${tenant}'::text`, `TABLE own_${tenant}`],
   (tenant) => [`SET soak.residue = '${tenant}'`, "SELECT current_setting('soak.residue')"],
   (tenant) => [`PREPARE own_${tenant} AS SELECT '${tenant}'`, `EXECUTE own_${tenant}`],
   (tenant) => [`LISTEN ${tenant}`, "SELECT pg_listening_channels()"],
@@ -274,10 +293,8 @@ const slipsInBlock: Step = async (client) => {
   const statement = client.random.pick([
     `CREATE TE' || 'MP TABLE IF NOT EXISTS block_${client.tenant} (a int)`,
     `LISTEN ${client.tenant}`,
-    `SET ROLE ${"authenticated"}`,
     `SET soak.residue TO ''${client.tenant}''`,
-    `DEALLOCATE ALL`,
-  ].slice(0, client.prepared.size > 0 ? 4 : 4));
+  ]);
   await client.exchange(simple(`DO $$ BEGIN EXECUTE '${statement}'; END $$`, [C], "I"));
 };
 
@@ -310,27 +327,20 @@ const cursors: Step = async (client) => {
 
 /** A cancel request with the client's own key: for what runs, or for nothing at all. */
 const cancels: Step = async (client) => {
-  const marker = client.marker();
-  const check = (body: Uint8Array) => demand(fields(body)[0] === marker, "another's answer");
   if (client.random.chance(0.3)) {
     await client.cancel();
   } else {
-    const ms = client.random.integer(1, 30);
-    await client.send(message("Q", cstring(`SELECT '${marker}' FROM pg_sleep(${ms / 1000})`)));
-    const cancelled = client.cancel();
-    await client.receive([T, { type: "D", check }, C], "I");
+    const { bytes, replies, status } = slow(client, client.random.integer(1, 200));
+    await client.send(bytes);
+    const cancelled = pause(client, 150).then(() => client.cancel());
+    await client.receive(replies, status);
     await cancelled;
   }
   client.cancelling = false;
   await client.exchange(client.probe());
 };
 
-const sleeps: Step = async (client) => {
-  const marker = client.marker();
-  const check = (body: Uint8Array) => demand(fields(body)[0] === marker, "another's answer");
-  const sql = `SELECT '${marker}' FROM pg_sleep(0.02)`;
-  await client.exchange(simple(sql, [T, { type: "D", check }, C], "I"));
-};
+const sleeps: Step = (client) => client.exchange(slow(client, 20));
 
 /** Steps and how often each is taken. */
 export const STEPS: readonly (readonly [name: string, weight: number, step: Step])[] = [

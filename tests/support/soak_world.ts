@@ -185,6 +185,10 @@ export class SoakWorld {
     if (this.switches < this.options.seconds || shared === 0) {
       throw new SoakFailure(`${this.switches} changes of context on ${shared} shared backends`);
     }
+    const unclean = this.front.log.filter(({ error }) =>
+      /could not be cleaned/.test(String(error))
+    );
+    if (unclean.length > 0) throw new SoakFailure(`${unclean.length} backends were not cleaned`);
     return {
       exchanges: this.exchanges,
       switches: this.switches,
