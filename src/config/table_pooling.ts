@@ -99,7 +99,7 @@ const POOLS = {
     group: "Pooling",
     type: choice(["pin", "error", "ignore"]),
     default: "pin",
-    sentence: "What a session's own state means in transaction mode.",
+    sentence: "Transaction mode: what session state means.",
     detail:
       "Temporary tables, LISTEN, PREPARE, session advisory locks, cursors WITH HOLD and SET " +
       "of what PostgreSQL does not report cannot follow a client from one server connection to " +
@@ -113,7 +113,7 @@ const POOLS = {
     group: "Pooling",
     type: boolean(),
     default: "false",
-    sentence: "Let FunctionCall messages pass in transaction mode.",
+    sentence: "Transaction mode: let FunctionCall messages pass.",
     reloadable: true,
     available: true,
   },

@@ -1,5 +1,6 @@
 // Between two contexts on one connection: the clean-up, and a look for what it could not remove.
 
+import { parseErrorResponse } from "../codec/backend.ts";
 import { BackendMessage, FrontendMessage, SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { encodeQuery } from "../codec/frontend.ts";
@@ -8,7 +9,7 @@ import type { Backend } from "./backend.ts";
 import { Conversation, isAsynchronous, malformedReply } from "./conversation.ts";
 import type { Exchange } from "./statements.ts";
 
-const { CommandComplete, DataRow, ReadyForQuery, RowDescription } = BackendMessage;
+const { CommandComplete, DataRow, ErrorResponse, ReadyForQuery, RowDescription } = BackendMessage;
 
 /**
  * Everything that DISCARD ALL does but DISCARD PLANS, which would have every policy planned anew.
@@ -44,10 +45,10 @@ const RESIDUE_BYTES = encodeQuery(RESIDUE_SQL);
 
 /** A connection that another context may have left its marks on. It must be closed. */
 export class UncleanBackend extends PgError {
-  constructor() {
+  constructor(reason: string) {
     super(
       SqlState.ProtocolViolation,
-      "a server connection could not be cleaned for another client",
+      `a server connection could not be cleaned for another client: ${reason}`,
     );
   }
 }
@@ -91,7 +92,10 @@ class ExactReplies extends Conversation<void> {
 
   protected message(type: number, bytes: Uint8Array, start: number, end: number): void {
     if (isAsynchronous(type)) return;
-    if (type !== this.replies[this.#received]) throw uncleaned(type);
+    if (type === ErrorResponse) {
+      throw new UncleanBackend(parseErrorResponse(bytes, start, end).message);
+    }
+    if (type !== this.replies[this.#received]) throw malformedReply();
     this.#received++;
     if (type === DataRow && this.value !== null) this.#checkRow(bytes, start, end);
     if (type === ReadyForQuery) this.finish();
@@ -100,11 +104,6 @@ class ExactReplies extends Conversation<void> {
   #checkRow(bytes: Uint8Array, start: number, end: number): void {
     const row = new MessageReader(bytes, start, end);
     const isAsWanted = row.int16() === 1 && row.int32() === 1 && row.byte() === this.value;
-    if (!isAsWanted) throw uncleaned(DataRow);
+    if (!isAsWanted) throw new UncleanBackend("something of the last one is still there");
   }
-}
-
-function uncleaned(type: number): PgError {
-  if (type !== BackendMessage.ErrorResponse && type !== DataRow) return malformedReply();
-  return new UncleanBackend();
 }

@@ -210,7 +210,8 @@ export class SoakClient {
   async #next(): Promise<RawMessage> {
     const next = await this.raw!.next();
     if (next === null) {
-      demand(this.world.mourned(), "the connection ended without a word");
+      const isMourning = this.world.mourned(this.name, "the end");
+      demand(isMourning, "the connection ended without a word");
       throw new Disconnected();
     }
     return next;
@@ -219,7 +220,10 @@ export class SoakClient {
   #fatal(body: Uint8Array): never {
     const { C: code, M: text } = errorFields(body);
     const isMourning = code === "57P01" || code === "08006";
-    demand(isMourning && this.world.mourned(), `FATAL ${code} that nobody caused: ${text}`);
+    demand(
+      isMourning && this.world.mourned(this.name, `${code} ${text}`),
+      `FATAL ${code} that nobody caused: ${text}`,
+    );
     throw new Disconnected();
   }
 

@@ -100,12 +100,6 @@ export const MUTANTS: readonly Mutant[] = [
     from: "      if (member.unnamedOwner === this) return this.#pass(bytes, at, member);",
     to: "      return this.#pass(bytes, at, member);",
   },
-  {
-    name: "backend of a dead client not cleaned",
-    file: "src/session/check_in.ts",
-    from: 'return await member.reset(leaving.signal) ? null : "unclean"',
-    to: "return null",
-  },
 ];
 
 const ROOT = new URL("../../", import.meta.url).pathname;

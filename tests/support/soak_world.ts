@@ -124,6 +124,7 @@ export class SoakWorld {
   mournersMax = 0;
   readonly steps: Record<string, number> = {};
   readonly #tracks = new Map<number, Track>();
+  readonly #mourners: string[] = [];
 
   private constructor(readonly options: SoakOptions, readonly front: Front) {}
 
@@ -158,8 +159,9 @@ export class SoakWorld {
     remember(track.steps, `${client}: ${step}`);
   }
 
-  /** A client may have been told that its server process is gone. */
-  mourned(): boolean {
+  /** A client has been told that its server process is gone: may it be? */
+  mourned(client: string, words: string): boolean {
+    remember(this.#mourners, `${client}: ${words}`);
     return this.mournersMax-- > 0;
   }
 
@@ -174,6 +176,10 @@ export class SoakWorld {
       ...steps.map((step) => `  ${step}`),
       `the last steps of server process ${pid}:`,
       ...backend.map((step) => `  ${step}`),
+      `${this.killed} server processes were killed; clients that lost theirs:`,
+      ...this.#mourners.map((words) => `  ${words}`),
+      `the proxy's last words:`,
+      ...this.front.log.slice(-STEPS_PRINTED).map((entry) => `  ${JSON.stringify(entry)}`),
       ...(error instanceof Error ? [error.stack ?? ""] : []),
     ].join("\n"));
   }
@@ -185,9 +191,7 @@ export class SoakWorld {
     if (this.switches < this.options.seconds || shared === 0) {
       throw new SoakFailure(`${this.switches} changes of context on ${shared} shared backends`);
     }
-    const unclean = this.front.log.filter(({ error }) =>
-      /could not be cleaned/.test(String(error))
-    );
+    const unclean = this.front.log.filter(({ error }) => /still there/.test(String(error)));
     if (unclean.length > 0) throw new SoakFailure(`${unclean.length} backends were not cleaned`);
     return {
       exchanges: this.exchanges,
