@@ -54,6 +54,8 @@ export class TransactionRelay implements BackendConsumer {
   #writingToClient = false;
   #clientEnded = false;
   #restoreDue = false;
+  /** The ReadyForQuery at which it is restored has come. */
+  #readyWithheld = false;
   /** The beginning of a message that may be withheld, or of a ReadyForQuery to be held back. */
   #withheld: Uint8Array = NO_BYTES;
   /** While the context is being restored nothing passes in either direction. */
@@ -134,8 +136,10 @@ export class TransactionRelay implements BackendConsumer {
 
   /** From the server: everything passes, in order, but the replies to what pgvpd has put in. */
   consume(bytes: Uint8Array): Promise<void> | null {
+    if (this.#gate !== null && !this.#readyWithheld) {
+      return this.#consumeBehindGate(bytes, this.#gate.promise);
+    }
     if (this.#restoreDue) return this.#consumeUntilReady(bytes);
-    if (this.#gate !== null) return this.#consumeBehindGate(bytes, this.#gate.promise);
     if (this.#withheld.length > 0) bytes = this.#behindWithheld(bytes);
     const { backend } = this.#member!;
     const end = bytes.length;
@@ -415,6 +419,7 @@ export class TransactionRelay implements BackendConsumer {
       }
       if (backend.stop !== Stop.Ready || !this.#mayRestore) continue;
       this.#gate ??= Promise.withResolvers();
+      this.#readyWithheld = true;
       kept = this.#keep(bytes, kept, from, at - READY_SIZE);
       from = at;
     }
@@ -422,13 +427,16 @@ export class TransactionRelay implements BackendConsumer {
     if (open > 0) this.#withheld = new Uint8Array(bytes.subarray(bytes.length - open));
     kept = this.#keep(bytes, kept, from, bytes.length - open);
     await this.#toClient(bytes.subarray(0, kept));
-    if (this.#gate === null || !backend.atBoundary || this.#ending !== null) return;
+    if (!this.#readyWithheld || !backend.atBoundary || this.#ending !== null) return;
     // The server waits for the rest of it, and has nothing else to do.
     if (this.#sending !== null) await this.#sending;
     if (this.#ending !== null) return;
-    this.#restoreDue = false;
+    this.#readyWithheld = false;
+    const status = backend.ledger.transactionStatus;
+    // ROLLBACK TO undoes it too: in a transaction it is done again behind every statement.
+    this.#restoreDue = status !== TransactionStatus.Idle;
     // It has begun to listen when this returns: no byte is read before.
-    void this.#restore(this.#gate, backend.ledger.transactionStatus);
+    void this.#restore(this.#gate!, status);
   }
 
   /**
