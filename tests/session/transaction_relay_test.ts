@@ -34,8 +34,8 @@ const KEY = { database: "shop", user: "app", startupSettings: [] };
 const FAREWELL = errorResponse("57P01", "pgvpd is shutting down");
 const SYNC = message("S");
 
-async function startRelay(wire: MemoryPairOptions = {}) {
-  const server = new FakeServer();
+async function startRelay(wire: MemoryPairOptions = {}, upstreamCapacity?: number) {
+  const server = new FakeServer(upstreamCapacity);
   const pool = new OneMemberPool(await server.open());
   const client = { key: KEY, context: contextOf("a"), settings: [] };
   const linker = new Linker(client, pool.checkout, logger("test"));
@@ -169,6 +169,24 @@ Deno.test("a client that does not read keeps its backend: nobody else must wait 
   await eventually("it is answered", () => world.pool.member.backend.idle);
   assert.deepEqual(world.pool.fates, [], "the client has not read");
   await world.client.expectAll("DCZ");
+  await released(world, 1);
+  await world.client.send(TERMINATE);
+  await world.over;
+});
+
+Deno.test("a backend that has not taken everything is not given to others", async () => {
+  const world = await startRelay({}, 100);
+  const goesOn = Promise.withResolvers<void>();
+  world.server.answer = async ({ peer }) => {
+    await peer.send(commandComplete("SELECT 0"), readyForQuery());
+    await goesOn.promise; // what the client has sent behind it is not read yet
+  };
+  const flushes = Array<Uint8Array>(200).fill(message("H"));
+  await world.client.send(join(query("SELECT 1"), ...flushes));
+  await world.client.expectAll("CZ");
+  for (let turn = 0; turn < 100; turn++) await Promise.resolve();
+  assert.deepEqual(world.pool.fates, [], "the rest would be among the next one's bytes");
+  goesOn.resolve();
   await released(world, 1);
   await world.client.send(TERMINATE);
   await world.over;

@@ -10,7 +10,7 @@ for (const mutant of MUTANTS) {
   Deno.test(`the soak finds it: ${mutant.name}`, async () => {
     const { code, output } = await breakAndRun(mutant, OPTIONS);
     assert.notEqual(code, 0, "nothing was found");
-    assert.match(output, /SoakFailure: seed 3, tenant_|SoakFailure: \d+ backends were not cleaned/);
+    assert.match(output, /SoakFailure: seed 3, /);
     console.log(output.split("\n").find((line) => line.startsWith("SoakFailure")));
   });
 }

@@ -48,8 +48,10 @@ export class FakeServer {
   readonly peer: ScriptedPeer;
   readonly pgvpdSide: MemoryTransport;
 
-  constructor() {
-    const [there, here] = memoryPair({ peers: ["pgvpd", "server"] });
+  /** @param capacity bytes that pgvpd can write before the server has read any. */
+  constructor(capacity?: number) {
+    const size = capacity === undefined ? {} : { capacity };
+    const [there, here] = memoryPair({ peers: ["pgvpd", "server"], ...size });
     this.pgvpdSide = there;
     this.peer = new ScriptedPeer(here);
     this.#serve().catch(() => here.close());
