@@ -1,4 +1,5 @@
-// ClientEnd: the client's end of a session whose backend changes: how it is over, and what is said then.
+// ClientEnd: the client's end of a session whose backend changes: how it is over, and what is said
+// then.
 
 import { BackendMessage } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";

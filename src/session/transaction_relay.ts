@@ -191,7 +191,8 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
 
   /** DISCARD ALL and DEALLOCATE ALL: nothing is prepared any more, and nothing binds to a backend. */
   #forgetStatements(member: PooledBackend): void {
-    if (this.requests.takeDeallocated()) return; // it was seen on its way, and behind it others may be
+    // It was seen on its way, and behind it others may be.
+    if (this.requests.takeDeallocated()) return;
     member.statements.clear();
     this.requests.forgetStatements();
   }

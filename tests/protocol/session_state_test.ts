@@ -1,4 +1,5 @@
-// Promise: what a statement leaves in its session is seen, as far as its text tells, and nothing else.
+// Promise: what a statement leaves in its session is seen, as far as its text tells, and nothing
+// else.
 
 import assert from "node:assert/strict";
 import {

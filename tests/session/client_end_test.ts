@@ -1,5 +1,5 @@
-// Promise: a client is told how its session ends, once, where a message may stand, and a client that
-// sends no more is let go when it has read all that it asked for.
+// Promise: a client is told how its session ends, once, where a message may stand, and a client
+// that sends no more is let go when it has read all that it asked for.
 
 import assert from "node:assert/strict";
 import { PgError } from "../../src/codec/error.ts";

@@ -1,4 +1,5 @@
-// Promise: what a server has said of itself is said to the next client like the last, while it is fresh.
+// Promise: what a server has said of itself is said to the next client like the last, while it is
+// fresh.
 
 import assert from "node:assert/strict";
 import { Greetings } from "../../src/session/greetings.ts";

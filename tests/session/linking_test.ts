@@ -1,5 +1,5 @@
-// Promise: a client is lent a backend with its own context, confirmed, and with the values that it has
-// been told; a change costs what it must, and no change costs nothing.
+// Promise: a client is lent a backend with its own context, confirmed, and with the values that it
+// has been told; a change costs what it must, and no change costs nothing.
 
 import assert from "node:assert/strict";
 import type { Setting } from "../../src/context/context.ts";

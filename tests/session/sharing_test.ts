@@ -1,5 +1,5 @@
-// Promise: a client of a transaction pool is greeted as by a server and holds no backend; only the first
-// of its kind needs one for that.
+// Promise: a client of a transaction pool is greeted as by a server and holds no backend; only the
+// first of its kind needs one for that.
 
 import assert from "node:assert/strict";
 import { AddressLimit } from "../../src/session/address_limit.ts";

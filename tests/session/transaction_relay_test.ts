@@ -1,5 +1,5 @@
-// Promise: a client holds a backend for as long as a transaction lasts, no byte of it leaves before its
-// context is confirmed, and everything that comes back is its own.
+// Promise: a client holds a backend for as long as a transaction lasts, no byte of it leaves before
+// its context is confirmed, and everything that comes back is its own.
 
 import assert from "node:assert/strict";
 import { logger } from "../../src/log.ts";

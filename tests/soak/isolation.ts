@@ -1,5 +1,5 @@
-// `deno task soak`: many clients of several tenants on very few backends, each of which checks every
-// byte that it is sent. Stops at the first that is foreign or shifted.
+// `deno task soak`: many clients of several tenants on very few backends, each of which checks
+// every byte that it is sent. Stops at the first that is foreign or shifted.
 
 import { parseArgs } from "node:util";
 import { breakAndRun, MUTANTS } from "../support/soak_mutants.ts";

@@ -1,5 +1,5 @@
-// A server in memory that understands what pgvpd itself says to a pooled connection, and lets the test
-// answer the rest.
+// A server in memory that understands what pgvpd itself says to a pooled connection, and lets the
+// test answer the rest.
 
 import { PooledBackend } from "../../src/pool/pooled_backend.ts";
 import { SessionContext } from "../../src/context/context.ts";
@@ -20,8 +20,6 @@ import {
 } from "./messages.ts";
 import { ScriptedPeer } from "./scripted_peer.ts";
 
-const NEVER = new AbortController().signal;
-
 /** What the server was told, in a few words each. */
 export type Heard = string;
 
@@ -29,6 +27,8 @@ export type Heard = string;
 export function queryText(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes.subarray(5, bytes.length - 1));
 }
+
+const NEVER = new AbortController().signal;
 
 export class FakeServer {
   readonly heard: Heard[] = [];

@@ -47,10 +47,6 @@ export interface Unit {
 /** The connection is over, as it may be. */
 export class Disconnected extends Error {}
 
-export function demand(condition: boolean, sentence: string): asserts condition {
-  if (!condition) throw new Error(sentence);
-}
-
 export class SoakClient {
   readonly tenant: string;
   readonly name: string;
@@ -277,6 +273,10 @@ export class SoakClient {
       status,
     };
   }
+}
+
+export function demand(condition: boolean, sentence: string): asserts condition {
+  if (!condition) throw new Error(sentence);
 }
 
 export const T: Reply = { type: "T" };

@@ -1,7 +1,8 @@
 // One run of the isolation soak, from its first client to its verdict.
 
 import { Disconnected, SoakClient } from "./soak_client.ts";
-import { ENDINGS, pause, type Step, STEPS } from "./soak_steps.ts";
+import { ENDINGS } from "./soak_endings.ts";
+import { pause, type Step, STEPS } from "./soak_steps.ts";
 import { type SoakOptions, type SoakReport, SoakWorld } from "./soak_world.ts";
 import type { Bench } from "./wire_bench.ts";
 

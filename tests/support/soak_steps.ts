@@ -1,5 +1,5 @@
-// What the clients of the isolation soak do: each step is whole, leaves the client in a state that is
-// known, and checks every reply.
+// What the clients of the isolation soak do: each step is whole, leaves the client in a state that
+// is known, and checks every reply.
 
 import {
   bind,
@@ -29,7 +29,7 @@ export async function pause(client: SoakClient, msMax = 4): Promise<void> {
 }
 
 /** Rows of the tenant's own: each carries its name. */
-function rows(client: SoakClient, status: Unit["status"] = "I"): Unit {
+export function rows(client: SoakClient, status: Unit["status"] = "I"): Unit {
   const own: Reply = {
     type: "D",
     many: true,
@@ -59,7 +59,7 @@ function failingBatch(client: SoakClient, status: Unit["status"]): Unit {
   return { bytes, replies: [...replies, errorWith(marker, "22P02")], status };
 }
 
-const begin = (client: SoakClient): Unit =>
+export const begin = (client: SoakClient): Unit =>
   simple(client.random.pick(["BEGIN", "START TRANSACTION"]), [C], "T");
 
 const autocommit: Step = async (client) => {
@@ -69,7 +69,7 @@ const autocommit: Step = async (client) => {
   }
 };
 
-function write(client: SoakClient): Unit {
+export function write(client: SoakClient): Unit {
   const marker = client.marker();
   return simple(
     client.random.pick([
@@ -361,44 +361,4 @@ export const STEPS: readonly (readonly [name: string, weight: number, step: Step
   ["cursors", 4, cursors],
   ["cancels", 4, cancels],
   ["sleeps", 2, sleeps],
-];
-
-/** Ways to leave; the connection is closed behind each. */
-export const ENDINGS: readonly (readonly [name: string, end: Step])[] = [
-  ["says Terminate", async (client) => {
-    await client.send(message("X"));
-    client.raw!.close();
-  }],
-  ["says Terminate in a transaction", async (client) => {
-    await client.exchange(begin(client), write(client));
-    await client.send(message("X"));
-  }],
-  ["goes in the middle of a transaction", async (client) => {
-    await client.exchange(begin(client), client.probe("T"));
-  }],
-  ["goes without reading", async (client) => {
-    await client.send(concat([client.probe().bytes, rows(client).bytes, client.probe().bytes]));
-  }],
-  ["goes in the middle of a query", async (client) => {
-    await client.send(message("Q", cstring("SELECT pg_sleep(0.05)")));
-    await pause(client, 10);
-  }],
-  ["goes in the middle of a message", async (client) => {
-    const { bytes } = client.extendedProbe();
-    await client.send(bytes.subarray(0, client.random.integer(1, bytes.length - 1)));
-  }],
-  ["goes in the middle of a COPY", async (client) => {
-    await client.send(message("Q", cstring("COPY soak_inbox (tenant, marker) FROM STDIN")));
-    await client.nextReply();
-    await client.send(message("d", UTF8.encode(`${client.tenant}\t`)));
-  }],
-  ["ends its side and reads on", async (client) => {
-    const units = [client.probe(), client.extendedProbe()];
-    await client.send(concat(units.map(({ bytes }) => bytes)));
-    await client.raw!.connection.closeWrite();
-    for (const { replies, status } of units) await client.receive(replies, status);
-  }],
-  ["says too much behind Terminate", async (client) => {
-    await client.send(concat([client.probe().bytes, message("X"), rows(client).bytes]));
-  }],
 ];

@@ -1,5 +1,5 @@
-// Promise: what goes wrong on a shared backend costs the client it happens to, and nobody else; what
-// happens between transactions costs nobody anything.
+// Promise: what goes wrong on a shared backend costs the client it happens to, and nobody else;
+// what happens between transactions costs nobody anything.
 
 import assert from "node:assert/strict";
 import { Bench, eventually, failure, type Front } from "../support/wire_bench.ts";

@@ -1,5 +1,5 @@
-// Promise: nothing that a tenant does on a shared backend is visible to the next one. One backend for
-// all; the names behind the colons are those of the peers' tests.
+// Promise: nothing that a tenant does on a shared backend is visible to the next one. One backend
+// for all; the names behind the colons are those of the peers' tests.
 
 import assert from "node:assert/strict";
 import { Bench, eventually, failure } from "../support/wire_bench.ts";

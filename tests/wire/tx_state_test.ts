@@ -1,5 +1,5 @@
-// Promise: what PostgreSQL reports follows a client from backend to backend, what it has been told is
-// always true, and what cannot follow is handled as session_state says.
+// Promise: what PostgreSQL reports follows a client from backend to backend, what it has been told
+// is always true, and what cannot follow is handled as session_state says.
 
 import assert from "node:assert/strict";
 import { Bench, eventually, failure, type Front } from "../support/wire_bench.ts";
