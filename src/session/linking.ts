@@ -105,7 +105,7 @@ export class Linker {
       const { context } = this.#client;
       await member.switchTo(context, this.contextKey, this.#settingsFor(member), signal);
     } else if (this.#lastMember !== member || this.#lastReports !== backend.reports) {
-      const changes = this.#changesTo(this.#wanted, backend.parameters);
+      const changes = this.#changesOn(member, this.#wanted, backend.parameters);
       if (changes.length > 0) await member.adjust(changes, signal);
     }
     this.#lastMember = member;
@@ -115,18 +115,23 @@ export class Linker {
   /** What must be set on a backend that is as it was at its start. */
   #settingsFor(member: PooledBackend): Setting[] {
     if (this.#wanted === null) return [...this.#client.settings];
-    return [...this.#staying, ...this.#changesTo(this.#wanted, member.baseParameters)];
+    const { baseParameters } = member;
+    return [...this.#staying, ...this.#changesOn(member, this.#wanted, baseParameters)];
   }
 
-  /** What is not as the client wants it, and what only its own SET can have made so. */
-  #changesTo(
+  /**
+   * What is not as the client wants it. What is so by itself, though not as the client began, is set
+   * all the same: a RESET of something else must find that the client has set it.
+   */
+  #changesOn(
+    { baseParameters }: PooledBackend,
     wanted: ReadonlyMap<string, string>,
     present: ReadonlyMap<string, string>,
   ): Setting[] {
     const changes: Setting[] = [];
     for (const [name, value] of wanted) {
-      if (present.get(name) === value && this.#initial.get(name) === value) continue;
-      changes.push({ name, value });
+      const isBySet = value !== baseParameters.get(name) || value === this.#initial.get(name);
+      if (present.get(name) !== value || !isBySet) changes.push({ name, value });
     }
     return changes;
   }

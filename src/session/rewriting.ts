@@ -508,7 +508,7 @@ function stateRefused(reason: string): PgError {
   return new PgError(
     SqlState.FeatureNotSupported,
     `session state is not available in transaction mode: ${reason}`,
-    { hint: "Keep it within a transaction, or set session_state = pin." },
+    { hint: "Use what ends with the transaction (SET LOCAL …), or set session_state = pin." },
   );
 }
 

@@ -180,9 +180,10 @@ export class Session implements HandshakeTarget {
     this.#relay = relay;
     this.#canceller = () => relay.cancel((request) => this.#sendCancel(request));
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
-    const endedBy = await relay.run();
-    this.#canceller = null;
-    cancelKey[Symbol.dispose]();
+    const endedBy = await relay.run().finally(() => {
+      this.#canceller = null;
+      cancelKey[Symbol.dispose]();
+    });
     this.#logFailure(relay.failure);
     this.#logEnd(relay, endedBy);
     this.#client.transport.close();
