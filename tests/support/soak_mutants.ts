@@ -39,6 +39,12 @@ export const MUTANTS: readonly Mutant[] = [
     to: "DISCARD SEQUENCES; ",
   },
   {
+    name: "clean-up without SQL's statements",
+    file: "src/pool/scrub.ts",
+    from: "DEALLOCATE ALL; ",
+    to: "DISCARD SEQUENCES; ",
+  },
+  {
     name: "clean-up without LISTEN",
     file: "src/pool/scrub.ts",
     from: "UNLISTEN *; ",

@@ -2,7 +2,7 @@
 
 import { Disconnected, SoakClient } from "./soak_client.ts";
 import { ENDINGS } from "./soak_endings.ts";
-import { pause, type Step, STEPS } from "./soak_steps.ts";
+import { hijacks, pause, type Step, STEPS } from "./soak_steps.ts";
 import { type SoakOptions, type SoakReport, SoakWorld } from "./soak_world.ts";
 import type { Bench } from "./wire_bench.ts";
 
@@ -25,6 +25,8 @@ export async function runSoak(bench: Bench, options: SoakOptions): Promise<SoakR
         lives.push(live(new SoakClient(world, tenant, number), until));
       }
     }
+    // One tenant more, who means harm.
+    lives.push(live(new SoakClient(world, options.tenants, 0), until, hijacks));
     await Promise.all(lives);
     if (world.failure !== null) throw world.failure;
     await world.checkInbox(bench);
@@ -37,7 +39,8 @@ export async function runSoak(bench: Bench, options: SoakOptions): Promise<SoakR
   }
 }
 
-async function live(client: SoakClient, until: number): Promise<void> {
+/** @param only the step that this client takes; any when left out. */
+async function live(client: SoakClient, until: number, only?: Step): Promise<void> {
   const { world, random } = client;
   const goesOn = () => performance.now() < until && world.failure === null;
   try {
@@ -46,7 +49,7 @@ async function live(client: SoakClient, until: number): Promise<void> {
         await client.connect();
         for (let left = random.integer(1, STEPS_MAX); left > 0 && goesOn(); left--) {
           if (client.kept && random.chance(0.4)) break;
-          const [name, step] = chosen(client);
+          const [name, step] = only === undefined ? chosen(client) : ["hijacks", only] as const;
           client.note(name);
           world.steps[name] = (world.steps[name] ?? 0) + 1;
           await step(client);

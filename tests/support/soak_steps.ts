@@ -294,8 +294,20 @@ const slipsInBlock: Step = async (client) => {
     `CREATE TE' || 'MP TABLE IF NOT EXISTS block_${client.tenant} (a int)`,
     `LISTEN ${client.tenant}`,
     `SET soak.residue TO ''${client.tenant}''`,
+    `PREPARE block_${client.tenant} AS SELECT ''${client.tenant}''`,
   ]);
-  await client.exchange(simple(`DO $$ BEGIN EXECUTE '${statement}'; END $$`, [C], "I"));
+  const block = `EXECUTE '${statement}'; EXCEPTION WHEN duplicate_prepared_statement THEN NULL`;
+  await client.exchange(simple(`DO $$ BEGIN ${block}; END $$`, [C], "I"));
+};
+
+/** Puts statements of its own in the place of those that pgvpd prepares for others. */
+export const hijacks: Step = async (client) => {
+  const first = client.random.integer(1, 200);
+  const prepare = `EXECUTE 'PREPARE pgvpd_' || n || ' AS SELECT ''HIJACKED ${client.tenant}'''`;
+  const block = `EXECUTE 'DEALLOCATE ALL'; FOR n IN ${first}..${first + 50} LOOP ${prepare}`;
+  await client.exchange(simple(`DO $$ BEGIN ${block}; END LOOP; END $$`, [C], "I"));
+  await client.exchange(client.probe());
+  await pause(client, 20);
 };
 
 const notifies: Step = async (client) => {
