@@ -1,5 +1,6 @@
 // Linking: a backend for a client's next transaction, with the client's context and settings.
 
+import { PgError } from "../codec/error.ts";
 import type { SessionContext, Setting } from "../context/context.ts";
 import type { Logger } from "../log.ts";
 import type { Lease } from "../pool/pool.ts";
@@ -65,7 +66,7 @@ export class Linker {
         await this.#prepare(lease.member, signal);
         return lease;
       } catch (error) {
-        const isDead = lease.member.backend.isOver && !signal.aborted;
+        const isDead = (lease.member.backend.isOver || isFarewell(error)) && !signal.aborted;
         // Whatever is set on it now, it is nobody's any more.
         lease.discard("switch failed");
         const isAtFault = isDead || error instanceof UncleanBackend;
@@ -135,6 +136,11 @@ export class Linker {
     }
     return changes;
   }
+}
+
+/** The server has said that the connection will end: class 57P, operator intervention. */
+function isFarewell(error: unknown): boolean {
+  return error instanceof PgError && error.sqlState.startsWith("57P");
 }
 
 function following(parameters: ReadonlyMap<string, string>): Map<string, string> {

@@ -6,6 +6,7 @@ import type { Setting } from "../../src/context/context.ts";
 import { logger } from "../../src/log.ts";
 import { Linker } from "../../src/session/linking.ts";
 import { contextOf, FakeServer, OneMemberPool, refused } from "../support/fake_server.ts";
+import { errorResponse } from "../support/messages.ts";
 import { failure } from "../support/wire_bench.ts";
 
 const NEVER = new AbortController().signal;
@@ -165,6 +166,21 @@ Deno.test("a backend with residue is closed, and the client is given another", a
   assert.equal(lease.member, replacement);
   assert.deepEqual(pool.fates, ["given back", "switch failed"]);
   assert.notEqual(lease.member.confirmedContext, null);
+  lease.discard("over");
+});
+
+Deno.test("a backend that says farewell in the middle of a switch: the client is given another", async () => {
+  const { server, pool, turn, linker } = await world();
+  await turn(linker("a"));
+  server.refusals.context = errorResponse("57P01", "terminating connection");
+  const replacement = await new FakeServer().open();
+  const checkout = () => {
+    if (pool.fates.includes("switch failed")) pool.member = replacement;
+    return pool.checkout();
+  };
+  const client = { key: KEY, context: contextOf("b"), settings: [] };
+  const lease = await new Linker(client, checkout, logger("test")).link(NEVER);
+  assert.equal(lease.member, replacement);
   lease.discard("over");
 });
 
