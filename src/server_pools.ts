@@ -8,6 +8,7 @@ import { connectUpstream, type UpstreamOptions } from "./pool/connect.ts";
 import { PooledBackend } from "./pool/pooled_backend.ts";
 import { Pools, type PoolsOptions } from "./pool/pools.ts";
 import type { PoolStats } from "./pool/pool.ts";
+import type { SessionStatePolicy } from "./protocol/session_state.ts";
 import { AddressLimit } from "./session/address_limit.ts";
 import type { AuthenticationMethod } from "./session/authentication.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
@@ -22,6 +23,7 @@ export interface PoolSettings extends TimeLimitSettings {
   readonly queryWaitTimeout: number | null;
   /** Whether FunctionCall messages pass in transaction mode. */
   readonly poolFunctionCalls: boolean;
+  readonly sessionState: SessionStatePolicy;
   readonly poolSize: number;
   readonly poolMinIdle: number;
   readonly poolMaxTotal: number | null;
@@ -140,6 +142,7 @@ export class ServerPools {
       greetings: this.#greetings,
       limits: this.#limits,
       functionCallsAllowed: this.#settings.poolFunctionCalls,
+      sessionState: this.#settings.sessionState,
     };
   }
 

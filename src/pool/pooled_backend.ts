@@ -132,27 +132,6 @@ export class PooledBackend {
     await sending;
   }
 
-  /** No cancel request for the client before can hit the next one. */
-  get isUndisturbed(): boolean {
-    return this.cancelling === null && !this.#cancelIsLost;
-  }
-
-  /**
-   * Waits until cancel requests for the client before have been delivered, and lets one that comes
-   * late hit a question of pgvpd's own.
-   *
-   * @returns false when nobody knows what became of one: the connection must be closed.
-   */
-  async outlivesCancel(signal: AbortSignal): Promise<boolean> {
-    if (this.cancelling !== null) {
-      this.unnamedOwner = null;
-      await this.#bounded(this.cancelling, signal);
-      await this.#bounded(converse(this.backend, [binaryQuery(NOTHING_QUERY, [])]), signal)
-        .catch(() => {}); // it was hit, and is in step, or it is over
-    }
-    return !this.#cancelIsLost && this.backend.idle;
-  }
-
   /** Ends the connection, in order when nothing is under way. May be called again. */
   close(): void {
     const { backend } = this;
@@ -193,6 +172,32 @@ export class PooledBackend {
     this.appliedSettings = settings;
   }
 
+  /** Nothing is under way, and no cancel request for the client before can hit the next one. */
+  get isAtRest(): boolean {
+    return this.cancelling === null && !this.#cancelIsLost && this.backend.idle;
+  }
+
+  /**
+   * Waits for a cancel request that is on its way: it means what was done before. One that comes
+   * late hits a question of pgvpd's own.
+   *
+   * @throws {PgError} 08006 when the connection is of no use; it is closed then.
+   */
+  async rest(signal: AbortSignal): Promise<void> {
+    if (this.cancelling !== null) {
+      this.unnamedOwner = null;
+      await this.#bounded(this.cancelling, signal);
+      if (this.backend.idle) {
+        await this.#bounded(converse(this.backend, [binaryQuery(NOTHING_QUERY, [])]), signal)
+          .catch(() => {}); // it was hit, and is in step, or it is over
+      }
+    }
+    if (this.backend.idle && !this.#cancelIsLost) return;
+    this.backend.close();
+    await this.#bounded(this.ended, signal);
+    throw lost();
+  }
+
   /**
    * Takes a connection over from another context, which may have left anything behind, or from none:
    * cleans, looks for what the cleaning could not remove, sets, and has the context confirmed, all
@@ -213,10 +218,7 @@ export class PooledBackend {
     this.statements.clear();
     this.unnamedOwner = null;
     await this.#proveRole(context.role, "the user name or set_role", signal);
-    const exchanges = [
-      ...[scrub(), statements(newSeed()), residueCheck()],
-      ...preparation(context, settings, true),
-    ];
+    const exchanges = [scrub(), residueCheck(), ...preparation(context, settings, true)];
     await this.#bounded(converse(backend, exchanges), signal).catch(refusedSetting);
     if (!backend.idle) throw lost();
     this.confirmedContext = context;

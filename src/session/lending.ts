@@ -16,6 +16,7 @@ import type { Inbox } from "../net/buffers.ts";
 import { writeAll } from "../net/transport.ts";
 import type { Lease } from "../pool/pool.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
+import type { SessionStatePolicy } from "../protocol/session_state.ts";
 import type { AddressLimit } from "./address_limit.ts";
 import { authenticate, type AuthenticationMethod, refuseBlocked } from "./authentication.ts";
 import {
@@ -74,6 +75,8 @@ export interface Pooling {
   readonly limits: TimeLimits;
   /** Whether FunctionCall messages pass in transaction mode. */
   readonly functionCallsAllowed: boolean;
+  /** What becomes of clients of transaction pools that would leave something on a backend. */
+  readonly sessionState: SessionStatePolicy;
 }
 
 /** Who wants to be served. */

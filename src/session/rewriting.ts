@@ -20,10 +20,12 @@ import {
   statementOf,
   WITHHELD,
 } from "../protocol/prepared.ts";
-import { deallocatedName, pinReason } from "../protocol/session_state.ts";
+import { deallocatedName, pinReason, type SessionStatePolicy } from "../protocol/session_state.ts";
 
 /** The longest text of a statement that is prepared by name. */
 const PARSE_SIZE_MAX = 1024 * 1024;
+/** A simple query up to this size is looked at as a whole. */
+const QUERY_SIZE_MAX = 64 * 1024;
 /** The names of a portal and a statement stand within so many bytes. */
 const NAMES_SIZE_MAX = 4 * 1024;
 const NOTHING_COUNTED = new Uint8Array(256);
@@ -67,7 +69,10 @@ export class RequestRewriter {
   #deallocated = false;
 
   /** @param functionCallsAllowed whether FunctionCall messages pass. */
-  constructor(readonly functionCallsAllowed: boolean) {
+  constructor(
+    readonly functionCallsAllowed: boolean,
+    readonly sessionState: SessionStatePolicy = "pin",
+  ) {
     this.#unnamedParsed = { withheld: false, onFailure: () => void (this.#unnamedSize = 0) };
   }
 
@@ -163,10 +168,21 @@ export class RequestRewriter {
     return this.#framer.atBoundary ? from : this.#framer.step(bytes, from, bytes.length);
   }
 
+  /** Whether a statement may be sent, for all that it leaves on the backend. */
+  #mayLeave(bytes: Uint8Array, start: number, end: number, member: PooledBackend): boolean {
+    if (this.keep !== null || this.sessionState === "ignore") return true;
+    const reason = pinReason(bytes, start, end, member.backend.parameters);
+    if (reason === null) return true;
+    if (this.sessionState === "pin") this.keep = reason;
+    else this.failure = stateRefused(reason);
+    return this.failure === null;
+  }
+
   #query(bytes: Uint8Array, at: number, end: number, member: PooledBackend): number {
     const start = at + HEADER_SIZE;
     const seen = Math.min(end, bytes.length);
-    this.keep ??= pinReason(bytes, start, seen, member.backend.parameters);
+    if (seen < end && end - at <= QUERY_SIZE_MAX) return -1; // what it leaves is told by all of it
+    if (!this.#mayLeave(bytes, start, seen, member)) return at;
     member.unnamedOwner = null; // a simple query destroys the unnamed statement
     this.#unnamedSize = 0;
     if (start < seen && (bytes[start]! | 0x20) === LETTER_D && seen === end) {
@@ -227,7 +243,7 @@ export class RequestRewriter {
     const nameEnd = terminator(bytes, nameAt, end);
     const textEnd = nameEnd < 0 ? -1 : terminator(bytes, nameEnd + 1, end);
     if (textEnd < 0) return this.#malformed();
-    this.keep ??= pinReason(bytes, nameEnd + 1, textEnd, member.backend.parameters);
+    if (!this.#mayLeave(bytes, nameEnd + 1, textEnd, member)) return at;
     if (nameEnd > nameAt) return this.#parseNamed(bytes, at, nameEnd, end, member);
     this.#rememberUnnamed(bytes, nameEnd + 1, end);
     member.unnamedOwner = this;
@@ -486,6 +502,14 @@ function writeInt32(bytes: Uint8Array, at: number, value: number): void {
   bytes[at + 1] = value >>> 16;
   bytes[at + 2] = value >>> 8;
   bytes[at + 3] = value;
+}
+
+function stateRefused(reason: string): PgError {
+  return new PgError(
+    SqlState.FeatureNotSupported,
+    `session state is not available in transaction mode: ${reason}`,
+    { hint: "Use what ends with the transaction (SET LOCAL …), or set session_state = pin." },
+  );
 }
 
 function functionCallRefused(): PgError {

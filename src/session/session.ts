@@ -177,7 +177,8 @@ export class Session implements HandshakeTarget, LimitedSession {
 
   async #serveShared({ linker, cancelKey }: Shared): Promise<void> {
     this.#log.info("client connected", this.#record());
-    const requests = new RequestRewriter(this.#options.pooling!.functionCallsAllowed);
+    const { functionCallsAllowed, sessionState } = this.#options.pooling!;
+    const requests = new RequestRewriter(functionCallsAllowed, sessionState);
     const relay = new TransactionRelay(this.#client, linker, requests, (reason, member) => {
       this.#log.info("client keeps its server connection", {
         ...this.#record(),
@@ -186,14 +187,14 @@ export class Session implements HandshakeTarget, LimitedSession {
       });
     });
     this.#relay = relay;
-    const cancel = async () => await relay.member?.cancel((request) => this.#sendCancel(request));
-    this.#canceller = cancel;
+    this.#canceller = () => relay.cancel((request) => this.#sendCancel(request));
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
     const watched = this.#options.pooling!.limits.watch(this);
-    const endedBy = await relay.run();
-    watched[Symbol.dispose]();
-    this.#canceller = null;
-    cancelKey[Symbol.dispose]();
+    const endedBy = await relay.run().finally(() => {
+      watched[Symbol.dispose]();
+      this.#canceller = null;
+      cancelKey[Symbol.dispose]();
+    });
     this.#logFailure(relay.failure);
     this.#logEnd(relay, endedBy);
     this.#client.transport.close();

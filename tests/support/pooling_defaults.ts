@@ -6,7 +6,7 @@ import { TimeLimits } from "../../src/session/time_limits.ts";
 
 export function poolingDefaults(): Pick<
   Pooling,
-  "mode" | "greetings" | "limits" | "functionCallsAllowed"
+  "mode" | "greetings" | "limits" | "functionCallsAllowed" | "sessionState"
 > {
   return {
     mode: "session",
@@ -17,5 +17,6 @@ export function poolingDefaults(): Pick<
       transactionTimeout: null,
     }),
     functionCallsAllowed: false,
+    sessionState: "pin",
   };
 }
