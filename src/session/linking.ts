@@ -122,8 +122,8 @@ export class Linker {
   }
 
   /**
-   * What is not as the client wants it. What is so by itself, though not as the client began, is set
-   * all the same: a RESET of something else must find that the client has set it.
+   * What is not as the client wants it. What is so by itself, though not as the client began, is
+   * set all the same: a RESET of something else must find that the client has set it.
    */
   #changesOn(
     { baseParameters }: PooledBackend,
