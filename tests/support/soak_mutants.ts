@@ -71,9 +71,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: "released one ReadyForQuery too early",
     file: "src/session/transaction_relay.ts",
-    from: "    if (member === null || !member.backend.idle || this.#ending !== null) return;",
+    from: "    if (member === null || !member.backend.idle || this.ending !== null) return;",
     to: "    if (member === null || member.backend.ledger.transactionStatus !== 73 || " +
-      "!member.backend.atBoundary || member.backend.ledger.batchOpen || this.#ending !== null) return;",
+      "!member.backend.atBoundary || member.backend.ledger.batchOpen || this.ending !== null) return;",
   },
   {
     name: "released in a transaction",
