@@ -17,6 +17,8 @@ import type { Pooling, PoolKey } from "./session/lending.ts";
 export interface PoolSettings {
   /** Whether FunctionCall messages pass in transaction mode. */
   readonly poolFunctionCalls: boolean;
+  /** Statements that stay prepared on a server connection between transactions. */
+  readonly maxPreparedStatements: number;
   readonly poolSize: number;
   readonly poolMinIdle: number;
   readonly poolMaxTotal: number | null;
@@ -129,6 +131,7 @@ export class ServerPools {
       cancelKeys: this.#cancelKeys,
       greetings: this.#greetings,
       functionCallsAllowed: this.#settings.poolFunctionCalls,
+      preparedStatementsMax: this.#settings.maxPreparedStatements,
     };
   }
 

@@ -6,7 +6,7 @@ import { Framer } from "../codec/framer.ts";
 import { Flow } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import { ReplyLedger } from "../protocol/ledger.ts";
-import type { ReplyFates } from "../protocol/prepared.ts";
+import type { ReplyFates } from "../protocol/fates.ts";
 import { Capture } from "./capture.ts";
 
 /** Who is given what the server says. One at a time; whoever it is replaces another by itself. */
@@ -53,6 +53,7 @@ export class Backend {
   bytesReceived = 0;
   #consumer: BackendConsumer = NOBODY;
   #isOver = false;
+  #statementsLost = false;
   readonly #transport: Transport;
   readonly #framer = new Framer(NOTHING_COUNTED);
   readonly #capture: Capture;
@@ -134,7 +135,7 @@ export class Backend {
         if (this.#messageBegins()) return at;
         continue;
       }
-      if (this.#capture.active) this.#capture.take(bytes, from, at, framer.bodyRemaining);
+      if (this.#capture.active) this.#captureBody(bytes, from, at);
       if (!framer.atBoundary) continue;
       if (framer.type === BackendMessage.ReadyForQuery) {
         this.ledger.ready(framer.transactionStatus);
@@ -150,6 +151,15 @@ export class Backend {
     }
     this.stop = Stop.AtEnd;
     return end;
+  }
+
+  #captureBody(bytes: Uint8Array, start: number, end: number): void {
+    const capture = this.#capture;
+    capture.take(bytes, start, end, this.#framer.bodyRemaining);
+    if (!capture.statementsLost) return;
+    capture.statementsLost = false;
+    this.#statementsLost = true;
+    if (this.fates !== null) this.fates.statementsLost();
   }
 
   /** Returns whether the message is to be withheld; it has no body then. */
@@ -177,8 +187,11 @@ export class Backend {
         return true;
       default:
         this.ledger.reply(type);
-        if (type === BackendMessage.CopyInResponse && this.fates !== null) {
+        if (this.fates === null) return false;
+        if (type === BackendMessage.CopyInResponse) {
           this.fates.unitsDropped(this.ledger.syncsDropped);
+        } else if (type === BackendMessage.ErrorResponse) {
+          this.fates.failed();
         }
         return false;
     }
@@ -196,8 +209,8 @@ export class Backend {
 
   /** Whether all prepared statements have been deallocated since it was asked last. */
   takeStatementsLost(): boolean {
-    const lost = this.#capture.statementsLost;
-    this.#capture.statementsLost = false;
+    const lost = this.#statementsLost;
+    this.#statementsLost = false;
     return lost;
   }
 

@@ -1,60 +1,92 @@
 // Prepared statements across backends: a client's names mean texts, and a backend's names too.
 // https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY
 
-import { FrontendMessage } from "../codec/codes.ts";
+import { FrontendMessage, SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
-import { SqlState } from "../codec/codes.ts";
-import { MessageWriter } from "../codec/writer.ts";
+import type { MessageWriter } from "../codec/writer.ts";
 
+const UTF8 = new TextEncoder();
 const LATIN1 = new TextDecoder("latin1");
 const NO_NAME = new Uint8Array(0);
+const STATEMENT = "S".charCodeAt(0);
 
-/** Names that pgvpd gives; a client's own names never reach a backend. */
+/** Names that pgvpd gives; a client's own names never name anything on a backend. */
 const PREFIX = "pgvpd_";
 /** A statement that is nowhere: closing it changes nothing, and is answered. */
-export const NOWHERE: Uint8Array = new TextEncoder().encode(`${PREFIX}0`);
-/** Text of prepared statements that one client may have, in bytes. */
-export const CLIENT_TEXT_SIZE_MAX = 16 * 1024 * 1024;
+export const NOWHERE: Uint8Array = UTF8.encode(`${PREFIX}0`);
+/** A statement that is there to be deallocated. */
+export const DOOMED = `${PREFIX}doomed`;
+const DOOMED_BYTES = UTF8.encode(DOOMED);
+/** Prepared statements that one client may have, in bytes of text and what it takes to know them. */
+export const CLIENT_SIZE_MAX = 16 * 1024 * 1024;
+const STATEMENT_OVERHEAD = 256;
+
+/** Literals that mean another moment in each Parse. */
+const MOMENT = /'\s*(now|today|tomorrow|yesterday)\b/i;
+/** What a literal in a text means depends on these. */
+const MEANING_PARAMETERS = [
+  ...["client_encoding", "DateStyle", "IntervalStyle", "search_path"],
+  ...["standard_conforming_strings", "TimeZone"],
+];
+let privateStatements = 0;
 
 /** A statement: its text and parameter types, as they stand in a Parse message behind the name. */
 export interface Statement {
   readonly definition: Uint8Array;
-  /** The same for the same definition. */
+  /** The same for the same definition, unless nobody else's Parse would have meant the same. */
   readonly key: string;
 }
 
 /** Makes a statement of `bytes[start, end)`: query, terminator, parameter types. */
 export function statementOf(bytes: Uint8Array, start: number, end: number): Statement {
   const definition = bytes.slice(start, end);
-  return { definition, key: LATIN1.decode(definition) };
+  const text = LATIN1.decode(definition);
+  return { definition, key: MOMENT.test(text) ? `${++privateStatements} ${text}` : text };
+}
+
+/** Does a name begin as those that pgvpd gives? */
+export function isOwnName(bytes: Uint8Array, start: number, end: number): boolean {
+  if (end - start < PREFIX.length) return false;
+  for (let at = 0; at < PREFIX.length; at++) {
+    if (bytes[start + at] !== PREFIX.charCodeAt(at)) return false;
+  }
+  return true;
+}
+
+/** What a client means by a name. */
+export class ClientStatement {
+  /** The name under which the client's Parse was sent, until it is answered. */
+  pendingName: Uint8Array | null = null;
+  /** Where it was found last. */
+  prepared: Prepared | null = null;
+
+  constructor(readonly statement: Statement) {}
 }
 
 /** The named statements of one client. */
 export class ClientStatements {
-  readonly #byName = new Map<string, Statement>();
+  #byName = new Map<string, ClientStatement>();
   #size = 0;
 
-  get(name: string): Statement | undefined {
+  get(name: string): ClientStatement | undefined {
     return this.#byName.get(name);
   }
 
-  /** @throws {PgError} 54000 when they are too much text together. */
-  set(name: string, statement: Statement): void {
+  set(name: string, statement: ClientStatement): void {
     this.delete(name);
-    this.#size += statement.definition.length;
-    if (this.#size > CLIENT_TEXT_SIZE_MAX) {
-      throw new PgError(SqlState.ProgramLimitExceeded, "too many prepared statements", {
-        detail: `Their texts may have ${CLIENT_TEXT_SIZE_MAX} bytes together.`,
-        hint: "Close statements that are not needed any more (DEALLOCATE).",
-      });
-    }
+    this.#size += sizeOf(name, statement);
     this.#byName.set(name, statement);
+  }
+
+  /** They are too many: the client must go. */
+  get isOverfull(): boolean {
+    return this.#size > CLIENT_SIZE_MAX;
   }
 
   delete(name: string): void {
     const known = this.#byName.get(name);
     if (known === undefined) return;
-    this.#size -= known.definition.length;
+    this.#size -= sizeOf(name, known);
     this.#byName.delete(name);
   }
 
@@ -63,51 +95,154 @@ export class ClientStatements {
     this.#size = 0;
   }
 
+  /** Takes all of them away. */
+  takeAll(): ReadonlyMap<string, ClientStatement> {
+    const all = this.#byName;
+    this.#byName = new Map();
+    this.#size = 0;
+    return all;
+  }
+
+  /** Brings back those whose names have not been given again. */
+  putBack(all: ReadonlyMap<string, ClientStatement>): void {
+    for (const [name, statement] of all) {
+      if (!this.#byName.has(name)) this.set(name, statement);
+    }
+  }
+
   get count(): number {
     return this.#byName.size;
   }
 }
 
-/** The named statements of one backend, the least recently used first. */
-export class BackendStatements {
-  readonly #names = new Map<string, Uint8Array>();
-  #last = 0;
+function sizeOf(name: string, { statement }: ClientStatement): number {
+  return name.length + 2 * statement.definition.length + STATEMENT_OVERHEAD;
+}
 
-  /** The name of a statement that is there; it is the most recently used one then. */
-  use(statement: Statement): Uint8Array | undefined {
-    const name = this.#names.get(statement.key);
-    if (name === undefined) return undefined;
-    this.#names.delete(statement.key);
-    this.#names.set(statement.key, name);
-    return name;
+const NO_BATCH = -1;
+
+/** A statement on a backend. */
+export class Prepared {
+  /** The server has answered its Parse. */
+  confirmed = false;
+  /** It is on that backend, or will be. */
+  isThere = true;
+  usedAt = 0;
+
+  /** @param batch in which its last Parse was sent. */
+  constructor(
+    readonly home: BackendStatements,
+    readonly key: string,
+    readonly name: Uint8Array,
+    public batch: number,
+  ) {}
+}
+
+/** The named statements of one backend. */
+export class BackendStatements {
+  #entries = new Map<string, Prepared>();
+  #garbage: Uint8Array[] = [];
+  #last = 0;
+  #uses = 0;
+  /** What the texts mean at present: the values of the parameters that decide it. */
+  #meaning = "";
+  #reports = -1;
+
+  get count(): number {
+    return this.#entries.size;
+  }
+
+  /** The parameters have these values, after so many reports. */
+  meanBy(parameters: ReadonlyMap<string, string>, reports: number): void {
+    if (reports === this.#reports) return;
+    this.#reports = reports;
+    this.#meaning = JSON.stringify(MEANING_PARAMETERS.map((name) => parameters.get(name)));
+  }
+
+  find({ key }: Statement): Prepared | null {
+    return this.#entries.get(this.#meaning + key) ?? null;
   }
 
   /** Gives a statement that will be prepared a name. */
-  add(statement: Statement): Uint8Array {
-    const name = new TextEncoder().encode(`${PREFIX}${++this.#last}`);
-    this.#names.set(statement.key, name);
-    return name;
+  add({ key }: Statement, batch: number): Prepared {
+    const prepared = new Prepared(this, this.#meaning + key, this.freshName(), batch);
+    this.#entries.set(prepared.key, prepared);
+    this.touch(prepared);
+    return prepared;
+  }
+
+  /** It is used now. */
+  touch(prepared: Prepared): void {
+    prepared.usedAt = ++this.#uses;
   }
 
   /** It could not be prepared, or is there no more. */
-  delete(statement: Statement): void {
-    this.#names.delete(statement.key);
+  delete(prepared: Prepared): void {
+    if (this.#entries.get(prepared.key) === prepared) this.#entries.delete(prepared.key);
+    prepared.isThere = false;
+    prepared.batch = NO_BATCH;
   }
 
+  /** A name that has never been given. */
+  freshName(): Uint8Array {
+    return UTF8.encode(`${PREFIX}${++this.#last}`);
+  }
+
+  /** What has this name is not needed any more. */
+  discard(name: Uint8Array): void {
+    this.#garbage.push(name);
+  }
+
+  /** The server has no statements any more. */
   clear(): void {
-    this.#names.clear();
+    for (const prepared of this.#entries.values()) prepared.isThere = false;
+    this.#entries.clear();
+    this.#garbage = [];
   }
 
-  get count(): number {
-    return this.#names.size;
+  /** Takes all of them away. */
+  takeAll(): ReadonlyMap<string, Prepared> {
+    const all = this.#entries;
+    this.#entries = new Map();
+    for (const prepared of all.values()) prepared.isThere = false;
+    return all;
   }
 
-  /** The least recently used one goes; returns its name. */
-  evict(): Uint8Array {
-    const [key, name] = this.#names.entries().next().value!;
-    this.#names.delete(key);
-    return name;
+  /** They are there after all. */
+  putBack(all: ReadonlyMap<string, Prepared>): void {
+    for (const [key, prepared] of all) {
+      if (prepared.batch === NO_BATCH) continue;
+      if (this.#entries.has(key)) this.discard(prepared.name);
+      else this.#entries.set(key, prepared).get(key)!.isThere = true;
+    }
   }
+
+  /** Are there statements to be closed, where `max` may stay? */
+  hasSurplus(max: number): boolean {
+    return this.#garbage.length > 0 || this.#entries.size > max;
+  }
+
+  /** Forgets those that are not needed any more and the least recently used; returns their names. */
+  takeSurplus(max: number): Uint8Array[] {
+    const names = this.#garbage;
+    this.#garbage = [];
+    const surplus = this.#entries.size - max;
+    if (surplus <= 0) return names;
+    const byUse = [...this.#entries.values()].sort((a, b) => a.usedAt - b.usedAt);
+    for (const prepared of byUse.slice(0, surplus)) {
+      this.delete(prepared);
+      names.push(prepared.name);
+    }
+    return names;
+  }
+}
+
+/** What a client with too many statements is told. */
+export function tooManyStatements(): PgError {
+  return new PgError(SqlState.ProgramLimitExceeded, "too many prepared statements", {
+    detail: `Those of a client may have ${CLIENT_SIZE_MAX} bytes together.`,
+    hint: "Close statements that are not needed any more (DEALLOCATE).",
+  });
 }
 
 /** A Parse message for a statement under a name. */
@@ -119,91 +254,21 @@ export function encodeParse(
   writer.begin(FrontendMessage.Parse).cstringBytes(name).raw(definition).end();
 }
 
-/** A Parse of an empty statement without a name: answered by ParseComplete, and nothing else. */
-export function encodeParseOfNothing(writer: MessageWriter): void {
-  writer.begin(FrontendMessage.Parse).cstringBytes(NO_NAME).cstring("").int16(0).end();
-}
-
 /** A Close of the statement with this name. */
 export function encodeClose(writer: MessageWriter, name: Uint8Array): void {
-  writer.begin(FrontendMessage.Close).byte("S".charCodeAt(0)).cstringBytes(name).end();
+  writer.begin(FrontendMessage.Close).byte(STATEMENT).cstringBytes(name).end();
 }
 
-/** A Close that is answered and does nothing. */
-export function encodeCloseOfNothing(writer: MessageWriter): void {
-  encodeClose(writer, NOWHERE);
+/** A Close of the unnamed statement. */
+export function encodeCloseUnnamed(writer: MessageWriter): void {
+  encodeClose(writer, NO_NAME);
 }
-
-/** What becomes of the reply to a Parse or Close, and what it is about. */
-export interface PendingReply {
-  /** pgvpd asked, and not the client. */
-  readonly withheld: boolean;
-  /** Called when it does not come, because the batch failed before. */
-  readonly onFailure: (() => void) | null;
-}
-
-/** Passed on, and nothing depends on it. */
-export const FORWARDED: PendingReply = { withheld: false, onFailure: null };
-/** Withheld, and nothing depends on it. */
-export const WITHHELD: PendingReply = { withheld: true, onFailure: null };
 
 /**
- * The fates of ParseComplete and CloseComplete, in the order in which they are due.
- *
- * Each belongs to a unit: what ends with one ReadyForQuery. What is left of a unit when that comes
- * was skipped by the server, because something before it failed.
+ * Has a statement be there that can be deallocated, answered by CloseComplete and ParseComplete.
+ * An empty statement is one that even a failed transaction takes.
  */
-export class ReplyFates {
-  readonly #pending: PendingReply[] = [];
-  readonly #units: number[] = [];
-  #withheld = 0;
-  /** Units that have been sent to their end. */
-  #sent = 0;
-  /** Units that are over. */
-  #done = 0;
-
-  /** A reply that is withheld is due, now or later. */
-  get anyWithheld(): boolean {
-    return this.#withheld > 0;
-  }
-
-  /** A Parse or Close has been sent. */
-  push(reply: PendingReply): void {
-    this.#pending.push(reply);
-    this.#units.push(this.#sent);
-    if (reply.withheld) this.#withheld++;
-  }
-
-  /** What ends the present unit has been sent: Sync, Query or FunctionCall. */
-  unitSent(): void {
-    this.#sent++;
-  }
-
-  /** The server has dropped `count` Syncs, because it reads the data of a COPY. */
-  unitsDropped(count: number): void {
-    this.#sent -= count;
-    for (let index = 0; index < this.#units.length; index++) {
-      if (this.#units[index]! > this.#done) this.#units[index]! -= count;
-    }
-  }
-
-  /** ParseComplete or CloseComplete has come; returns whether it is withheld. */
-  replied(): boolean {
-    const reply = this.#pending.shift();
-    this.#units.shift();
-    if (reply === undefined) return false; // the client will find out
-    if (reply.withheld) this.#withheld--;
-    return reply.withheld;
-  }
-
-  /** ReadyForQuery has come: what is still due of its unit will not come. */
-  ready(): void {
-    while (this.#units.length > 0 && this.#units[0]! <= this.#done) {
-      const reply = this.#pending.shift()!;
-      this.#units.shift();
-      if (reply.withheld) this.#withheld--;
-      reply.onFailure?.();
-    }
-    this.#done++;
-  }
+export function encodeDoomed(writer: MessageWriter): void {
+  encodeClose(writer, DOOMED_BYTES);
+  writer.begin(FrontendMessage.Parse).cstringBytes(DOOMED_BYTES).cstring("").int16(0).end();
 }

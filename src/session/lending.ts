@@ -31,6 +31,7 @@ import { ClientGone } from "./endings.ts";
 import type { Greetings } from "./greetings.ts";
 import type { StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
+import type { RewritingOptions } from "./rewriting.ts";
 
 export const PROTOCOL_3_2 = (3 << 16) | 2;
 /** How many backends that turn out dead a client does not notice. */
@@ -45,7 +46,7 @@ export interface PoolKey {
 }
 
 /** How clients of pools are served. */
-export interface Pooling {
+export interface Pooling extends RewritingOptions {
   /** For how long a client is lent a backend. */
   readonly mode: "session" | "transaction";
   readonly checkout: (
@@ -70,8 +71,6 @@ export interface Pooling {
   readonly cancelKeys: CancelKeys;
   /** What clients of transaction pools are greeted with. */
   readonly greetings: Greetings;
-  /** Whether FunctionCall messages pass in transaction mode. */
-  readonly functionCallsAllowed: boolean;
 }
 
 /** Who wants to be served. */

@@ -168,7 +168,7 @@ export class Session implements HandshakeTarget {
 
   async #serveShared({ linker, cancelKey }: Shared): Promise<void> {
     this.#log.info("client connected", this.#record());
-    const requests = new RequestRewriter(this.#options.pooling!.functionCallsAllowed);
+    const requests = new RequestRewriter(this.#options.pooling!);
     const relay = new TransactionRelay(this.#client, linker, requests, (reason, member) => {
       this.#log.info("client keeps its server connection", {
         ...this.#record(),
