@@ -33,6 +33,8 @@ const NOTHING_COUNTED = new Uint8Array(256);
 const RESET_SIZE = 6;
 const DISCARD_ALL_SIZE = 12;
 const DEALLOCATE_ALL_SIZE = 15;
+/** That of one; as long as that of an INSERT. */
+const DEALLOCATE_SIZE = 11;
 
 /**
  * Reads for the whole life of the connection and hands everything to the consumer of the moment, so
@@ -156,10 +158,10 @@ export class Backend {
   #captureBody(bytes: Uint8Array, start: number, end: number): void {
     const capture = this.#capture;
     capture.take(bytes, start, end, this.#framer.bodyRemaining);
-    if (!capture.statementsLost) return;
-    capture.statementsLost = false;
-    this.#statementsLost = true;
-    if (this.fates !== null) this.fates.statementsLost();
+    if (!capture.statementLost && !capture.statementsLost) return;
+    if (this.fates !== null) this.fates.deallocated(capture.statementsLost);
+    if (capture.statementsLost) this.#statementsLost = true;
+    capture.statementLost = capture.statementsLost = false;
   }
 
   /** Returns whether the message is to be withheld; it has no body then. */
@@ -175,7 +177,8 @@ export class Backend {
       case BackendMessage.CommandComplete:
         if (
           bodyRemaining === RESET_SIZE || bodyRemaining === DISCARD_ALL_SIZE ||
-          bodyRemaining === DEALLOCATE_ALL_SIZE
+          bodyRemaining === DEALLOCATE_ALL_SIZE ||
+          bodyRemaining === DEALLOCATE_SIZE && this.fates !== null && this.fates.deallocating
         ) {
           this.#capture.begin(type, bodyRemaining);
         }
@@ -187,11 +190,8 @@ export class Backend {
         return true;
       default:
         this.ledger.reply(type);
-        if (this.fates === null) return false;
-        if (type === BackendMessage.CopyInResponse) {
+        if (type === BackendMessage.CopyInResponse && this.fates !== null) {
           this.fates.unitsDropped(this.ledger.syncsDropped);
-        } else if (type === BackendMessage.ErrorResponse) {
-          this.fates.failed();
         }
         return false;
     }

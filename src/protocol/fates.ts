@@ -18,11 +18,10 @@ export const FORWARDED: PendingReply = { withheld: false };
 /** Withheld, and nothing depends on it. */
 export const WITHHELD: PendingReply = { withheld: true };
 
-/** A DEALLOCATE that was seen on its way to the server. */
+/** A DEALLOCATE that was seen on its way to the server, which confirms it by a tag. */
 export interface Deallocation {
-  /** Of all statements: the server confirms it by a tag of its own. */
+  /** Of all statements, also by DISCARD ALL. */
   readonly all: boolean;
-  confirmed(): void;
   /** It has not been executed. */
   undo(): void;
 }
@@ -50,12 +49,15 @@ export class ReplyFates {
   #sent = 0;
   /** Units that are over. */
   #done = 0;
-  /** The present unit has failed. */
-  #failed = false;
 
   /** A reply that is withheld is due, now or later. */
   get anyWithheld(): boolean {
     return this.#withheld > 0;
+  }
+
+  /** The tag of a DEALLOCATE may come. */
+  get deallocating(): boolean {
+    return this.#deallocations.length > 0;
   }
 
   /** Nothing is due. */
@@ -104,21 +106,16 @@ export class ReplyFates {
     return reply.withheld;
   }
 
-  /** All statements have been deallocated. */
-  statementsLost(): void {
+  /** A statement has been deallocated, or all of them. */
+  deallocated(all: boolean): void {
     for (let index = 0; index < this.#deallocations.length; index++) {
       const { unit, what } = this.#deallocations[index]!;
       if (unit > this.#done) break;
-      if (!what.all) continue;
+      if (what.all !== all) continue;
       this.#deallocations.splice(index, 1);
-      return what.confirmed();
+      return;
     }
-    this.onStatementsLost();
-  }
-
-  /** ErrorResponse has come. */
-  failed(): void {
-    this.#failed = true;
+    if (all) this.onStatementsLost();
   }
 
   /** ReadyForQuery has come: what is still due of its unit will not come. */
@@ -134,20 +131,15 @@ export class ReplyFates {
     this.#head = end;
     if (this.#head === this.#tail) this.#head = this.#tail = 0;
     if (this.#deallocations.length > 0) this.#endDeallocations();
-    this.#failed = false;
     this.#done++;
   }
 
-  /** A tag confirms that of all; that of one was executed when nothing in its unit failed. */
   #endDeallocations(): void {
     let count = 0;
     while (count < this.#deallocations.length && this.#deallocations[count]!.unit <= this.#done) {
       count++;
     }
-    for (const { what } of this.#deallocations.splice(0, count).reverse()) {
-      if (what.all || this.#failed) what.undo();
-      else what.confirmed();
-    }
+    for (const { what } of this.#deallocations.splice(0, count).reverse()) what.undo();
   }
 
   #makeRoom(): void {

@@ -4,6 +4,7 @@
 import { FrontendMessage, SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import type { MessageWriter } from "../codec/writer.ts";
+import { deallocatedName } from "./session_state.ts";
 
 const UTF8 = new TextEncoder();
 const LATIN1 = new TextDecoder("latin1");
@@ -35,13 +36,34 @@ export interface Statement {
   readonly definition: Uint8Array;
   /** The same for the same definition, unless nobody else's Parse would have meant the same. */
   readonly key: string;
+  /** It is a DEALLOCATE ALL or DISCARD ALL. */
+  readonly deallocatesAll: boolean;
 }
 
 /** Makes a statement of `bytes[start, end)`: query, terminator, parameter types. */
 export function statementOf(bytes: Uint8Array, start: number, end: number): Statement {
   const definition = bytes.slice(start, end);
   const text = LATIN1.decode(definition);
-  return { definition, key: MOMENT.test(text) ? `${++privateStatements} ${text}` : text };
+  const textEnd = start + definition.indexOf(0);
+  return {
+    definition,
+    key: MOMENT.test(text) ? `${++privateStatements} ${text}` : text,
+    deallocatesAll: mayDeallocate(bytes, start, textEnd) &&
+      deallocatedName(bytes, start, textEnd) === "*",
+  };
+}
+
+/** Does `bytes[start, end)` begin as DEALLOCATE or DISCARD do, as far as can be seen? */
+export function mayDeallocate(bytes: Uint8Array, start: number, end: number): boolean {
+  while (start < end && isBlank(bytes[start]!)) start++;
+  if (start === end || (bytes[start]! | 0x20) !== 0x64) return false; // d
+  if (end - start < 3) return true;
+  const third = bytes[start + 2]! | 0x20;
+  return third === 0x61 || third === 0x73; // a or s
+}
+
+function isBlank(byte: number): boolean {
+  return byte === 0x20 || byte >= 0x09 && byte <= 0x0d;
 }
 
 /** Does a name begin as those that pgvpd gives? */
@@ -59,6 +81,8 @@ export class ClientStatement {
   pendingName: Uint8Array | null = null;
   /** Where it was found last. */
   prepared: Prepared | null = null;
+  /** Its Parse has failed. */
+  failed = false;
 
   constructor(readonly statement: Statement) {}
 }
@@ -106,7 +130,7 @@ export class ClientStatements {
   /** Brings back those whose names have not been given again. */
   putBack(all: ReadonlyMap<string, ClientStatement>): void {
     for (const [name, statement] of all) {
-      if (!this.#byName.has(name)) this.set(name, statement);
+      if (!statement.failed && !this.#byName.has(name)) this.set(name, statement);
     }
   }
 
@@ -166,6 +190,19 @@ export class BackendStatements {
   /** Gives a statement that will be prepared a name. */
   add({ key }: Statement, batch: number): Prepared {
     const prepared = new Prepared(this, this.#meaning + key, this.freshName(), batch);
+    this.#entries.set(prepared.key, prepared);
+    this.touch(prepared);
+    return prepared;
+  }
+
+  /** A statement has been prepared under this name; null when there is one already. */
+  adopt(statement: Statement, name: Uint8Array): Prepared | null {
+    if (this.find(statement) !== null) {
+      this.discard(name);
+      return null;
+    }
+    const prepared = new Prepared(this, this.#meaning + statement.key, name, 0);
+    prepared.confirmed = true;
     this.#entries.set(prepared.key, prepared);
     this.touch(prepared);
     return prepared;

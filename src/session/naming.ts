@@ -144,8 +144,9 @@ export class Naming {
       withheld: false,
       replied: () => {
         if (prepared !== null) home.delete(prepared);
-        home.discard(sentAs);
-        this.set(name, new ClientStatement(statement));
+        const again = new ClientStatement(statement);
+        again.prepared = home.adopt(statement, sentAs);
+        this.set(name, again);
       },
     });
   }
@@ -172,7 +173,7 @@ export class Naming {
   }
 
   #setAgain(name: string, known: ClientStatement): void {
-    if (this.statements.get(name) === undefined) this.set(name, known);
+    if (!known.failed && this.statements.get(name) === undefined) this.set(name, known);
   }
 
   /** A DEALLOCATE of this name is sent. Returns what goes before it; null when it is none of ours. */
@@ -184,11 +185,7 @@ export class Naming {
     encodeDoomed(writer);
     this.#fates.push(WITHHELD);
     this.#fates.push(WITHHELD);
-    this.#fates.deallocates({
-      all: false,
-      confirmed: () => {},
-      undo: () => this.#setAgain(name, known),
-    });
+    this.#fates.deallocates({ all: false, undo: () => this.#setAgain(name, known) });
     return writer.take();
   }
 
@@ -200,7 +197,6 @@ export class Naming {
     this.#changed();
     this.#fates.deallocates({
       all: true,
-      confirmed: () => {},
       undo: () => {
         this.statements.putBack(named);
         home.putBack(prepared);
@@ -253,6 +249,7 @@ class Definition implements PendingReply {
   }
 
   failed(batch: number): void {
+    this.definition.failed = true;
     this.naming.unset(this.name, this.definition);
     const { prepared } = this;
     if (prepared === null || prepared.batch !== batch || prepared.confirmed) return;

@@ -14,6 +14,7 @@ import {
   encodeCloseUnnamed,
   encodeParse,
   isOwnName,
+  mayDeallocate,
   NOWHERE,
   statementOf,
   tooManyStatements,
@@ -188,28 +189,24 @@ export class RequestRewriter {
     this.keep ??= pinReason(bytes, start, seen, member.backend.parameters);
     if (this.#isFirst) this.#tidyUp(at, member);
     this.#unnamed.drop(member); // as every simple query does
+    let sql: string | null = null;
     if (seen === end && mayDeallocate(bytes, start, end)) {
-      const sql = this.#deallocation(bytes, start, end, at);
-      if (sql !== null) {
-        this.fates.unitSent();
-        return this.#replace(bytes, at, end, encodeQuery(sql), member);
-      }
+      sql = this.#deallocation(bytes, start, end, at);
+      if (deallocatedName(bytes, start, end) === "*") this.#naming.deallocateAll();
     }
     this.fates.unitSent();
-    return this.#pass(bytes, at, member);
+    if (sql === null) return this.#pass(bytes, at, member);
+    return this.#replace(bytes, at, end, encodeQuery(sql), member);
   }
 
   /**
-   * `bytes[start, end)` may be a DEALLOCATE or DISCARD ALL: what is to be executed in its place;
-   * null when it is to be executed as it is. What must go before it is inserted.
+   * `bytes[start, end)` may be a DEALLOCATE of one: what is to be executed in its place; null when
+   * it is to be executed as it is. What must go before it is inserted.
    */
   #deallocation(bytes: Uint8Array, start: number, end: number, at: number): string | null {
     const name = deallocatedName(bytes, start, end);
     if (name === null) return null;
-    if (name === "*") {
-      this.#naming.deallocateAll();
-      return null;
-    }
+    if (name === "*") return null;
     const before = this.#naming.deallocate(name);
     if (before !== null) {
       this.#insert(at, before);
@@ -241,11 +238,14 @@ export class RequestRewriter {
         member,
       );
     }
-    if (mayDeallocate(bytes, nameEnd + 1, textEnd)) {
+    const mayMatter = mayDeallocate(bytes, nameEnd + 1, textEnd);
+    if (mayMatter) {
       const sql = this.#deallocation(bytes, nameEnd + 1, textEnd, at);
       if (sql !== null) return this.#parseOther(bytes, at, end, sql, member);
     }
     this.#unnamed.parse(member, bytes, nameEnd + 1, end);
+    this.#unnamed.deallocatesAll = mayMatter &&
+      deallocatedName(bytes, nameEnd + 1, textEnd) === "*";
     return this.#pass(bytes, at, member);
   }
 
@@ -297,8 +297,7 @@ export class RequestRewriter {
     if (!isClose) return this.#withStatement(bytes, at, kindAt + 1, nameEnd, end, member);
     if (this.#isFirst) this.#tidyUp(at, member);
     if (nameEnd === kindAt + 1) {
-      this.#unnamed.drop(member);
-      this.fates.push(FORWARDED);
+      this.#unnamed.close(member);
       return this.#pass(bytes, at, member);
     }
     this.#naming.close(bytes, kindAt + 1, nameEnd);
@@ -320,6 +319,9 @@ export class RequestRewriter {
         this.#out.passUntil(at);
         this.#unnamed.restore(member, this.#out);
       }
+      if (this.#unnamed.deallocatesAll && bytes[at] === FrontendMessage.Bind) {
+        this.#naming.deallocateAll();
+      }
       return this.#pass(bytes, at, member);
     }
     const statement = this.#naming.find(bytes, nameAt, nameEnd);
@@ -331,6 +333,9 @@ export class RequestRewriter {
     const preparation = this.#naming.preparation(statement);
     if (preparation !== null) this.#insert(at, preparation);
     const name = this.#naming.nameOf(statement);
+    if (statement.statement.deallocatesAll && bytes[at] === FrontendMessage.Bind) {
+      this.#naming.deallocateAll();
+    }
     return this.#rename(bytes, at, nameAt, nameEnd, end, name, member);
   }
 
@@ -366,18 +371,6 @@ export class RequestRewriter {
     this.failure = PgError.protocolViolation(reason);
     return 0;
   }
-}
-
-/** Does `bytes[start, end)` begin as DEALLOCATE or DISCARD do? More of it may be needed to say no. */
-function mayDeallocate(bytes: Uint8Array, start: number, end: number): boolean {
-  while (start < end && isBlank(bytes[start]!)) start++;
-  if (end - start < 3) return end > start && (bytes[start]! | 0x20) === 0x64; // d
-  const third = bytes[start + 2]! | 0x20;
-  return (bytes[start]! | 0x20) === 0x64 && (third === 0x61 || third === 0x73); // d.a, d.s
-}
-
-function isBlank(byte: number): boolean {
-  return byte === 0x20 || byte >= 0x09 && byte <= 0x0d;
 }
 
 function terminator(bytes: Uint8Array, start: number, end: number): number {

@@ -21,6 +21,9 @@ export class UnnamedStatement {
   /** The reply to a Parse of the client's. */
   readonly parsed: PendingReply;
   readonly #restored: PendingReply;
+  readonly #closed: PendingReply;
+  /** It is a DEALLOCATE ALL or DISCARD ALL. */
+  deallocatesAll = false;
   /** Who it is to a backend, which may remember it for longer than the client stays. */
   readonly #owner = {};
   readonly #fates: ReplyFates;
@@ -32,6 +35,11 @@ export class UnnamedStatement {
   /** The batch in which it was restored, until that is known to have happened. */
   #restoredIn = CONFIRMED;
   #restoredOn: UnnamedHome | null = null;
+  /** The batch of the client's last Close, and what there was before. */
+  #closedIn = 0;
+  #sizeClosed = 0;
+  #ownerClosed: object | null = null;
+  #closedOn: UnnamedHome | null = null;
 
   constructor(fates: ReplyFates) {
     this.#fates = fates;
@@ -44,6 +52,7 @@ export class UnnamedStatement {
       replied: () => void (this.#restoredIn = CONFIRMED),
       failed: (batch) => this.#restoreFailed(batch),
     };
+    this.#closed = { withheld: false, failed: (batch) => this.#closeFailed(batch) };
   }
 
   /** There is a text that could be restored. */
@@ -78,16 +87,33 @@ export class UnnamedStatement {
   }
 
   #sent(home: UnnamedHome): void {
+    this.deallocatesAll = false;
     this.#parsedIn = this.#fates.batch;
     this.#restoredIn = CONFIRMED;
     home.unnamedOwner = this.#owner;
     this.#fates.push(this.parsed);
   }
 
-  /** It is dropped: by a Close, or a simple query. */
+  /** A simple query is sent, which drops it. */
   drop(home: UnnamedHome): void {
     this.#size = 0;
     home.unnamedOwner = null;
+  }
+
+  /** A Close is sent. */
+  close(home: UnnamedHome): void {
+    this.#closedIn = this.#fates.batch;
+    this.#closedOn = home;
+    this.#sizeClosed = this.#size;
+    this.#ownerClosed = home.unnamedOwner;
+    this.drop(home);
+    this.#fates.push(this.#closed);
+  }
+
+  #closeFailed(batch: number): void {
+    if (batch !== this.#closedIn || this.#size > 0 || this.#sizeClosed === 0) return;
+    this.#size = this.#sizeClosed;
+    if (this.#closedOn!.unnamedOwner === null) this.#closedOn!.unnamedOwner = this.#ownerClosed;
   }
 
   /** Has it parsed again. */
