@@ -27,6 +27,7 @@ const PROTOCOL_3_0 = 3 << 16;
 const PROVED_ROLES_MAX = 100;
 /** How long a connection may take to answer a question of pgvpd's own. */
 const ANSWER_MS_MAX = 5_000;
+const NEVER = new AbortController().signal;
 
 /** How a pool's connections are opened. */
 export interface BackendOptions {
@@ -168,6 +169,19 @@ export class PooledBackend {
   }
 
   /**
+   * Waits for a cancel request that is on its way: it means what was done before.
+   *
+   * @throws {PgError} 08006 when the connection is of no use; it is closed then.
+   */
+  async rest(signal: AbortSignal): Promise<void> {
+    if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
+    if (this.backend.idle) return;
+    this.backend.close();
+    await this.#bounded(this.ended, signal);
+    throw lost();
+  }
+
+  /**
    * Takes a connection over from another context, which may have left anything behind, or from none:
    * cleans, looks for what the cleaning could not remove, sets, and has the context confirmed, all
    * in one round trip.
@@ -186,7 +200,6 @@ export class PooledBackend {
     this.contextKey = null;
     this.statements.clear();
     this.unnamedOwner = null;
-    if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
     await this.#proveRole(context.role, "the user name or set_role", signal);
     const exchanges = [scrub(), residueCheck(), ...preparation(context, settings, true)];
     await this.#bounded(converse(backend, exchanges), signal).catch(refusedSetting);
@@ -215,8 +228,8 @@ export class PooledBackend {
     if (context === null) throw lost();
     this.confirmedContext = null;
     this.unnamedOwner = null;
-    await converse(this.backend, preparation(context, settings, false))
-      .catch(refusedSetting);
+    const exchanges = preparation(context, settings, false);
+    await this.#bounded(converse(this.backend, exchanges), NEVER).catch(refusedSetting);
     this.confirmedContext = context;
   }
 
@@ -304,7 +317,8 @@ function preparation(
   const confirming = confirmation(context, fresh);
   if (settings.length === 0) return [confirming];
   const parameters = settings.flatMap(({ name, value }) => [name, value]);
-  return [binaryQuery(settingsQuery(settings), parameters), confirming];
+  const sql = fresh ? settingsQuery(settings) : resetSettingsQuery(settings);
+  return [binaryQuery(sql, parameters), confirming];
 }
 
 const DISCARD_ALL = statements("DISCARD ALL");
@@ -328,12 +342,30 @@ async function sendStartup(transport: Transport, options: BackendOptions): Promi
   }
 }
 
+/** The text of a parameter of a statement; all of them are bytes. */
+const text = (parameter: number) => `pg_catalog.convert_from($${parameter}, 'UTF8')`;
+
+function settingQuery(index: number): string {
+  return `pg_catalog.set_config(${text(2 * index + 1)}, ${text(2 * index + 2)}, false)`;
+}
+
 function settingsQuery(settings: readonly Setting[]): string {
-  const text = (parameter: number) => `pg_catalog.convert_from($${parameter}, 'UTF8')`;
   const columns = settings.map((_, index) =>
-    `pg_catalog.convert_to(pg_catalog.set_config(${text(2 * index + 1)}, ` +
-    `${text(2 * index + 2)}, false), 'UTF8')`
+    `pg_catalog.convert_to(${settingQuery(index)}, 'UTF8')`
   );
+  return `SELECT ${columns.join(", ")}`;
+}
+
+/** Only what has the value that RESET gives; a variable of the application's own: an empty one. */
+function resetSettingsQuery(settings: readonly Setting[]): string {
+  const columns = settings.map((_, index) => {
+    const name = text(2 * index + 1);
+    const isReset = "coalesce((SELECT s.source OPERATOR(pg_catalog.<>) 'session' " +
+      "FROM pg_catalog.pg_settings s WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) " +
+      `pg_catalog.lower(${name})), coalesce(pg_catalog.length(pg_catalog.current_setting(` +
+      `${name}, true)), 0) OPERATOR(pg_catalog.=) 0)`;
+    return `pg_catalog.convert_to(CASE WHEN ${isReset} THEN ${settingQuery(index)} END, 'UTF8')`;
+  });
   return `SELECT ${columns.join(", ")}`;
 }
 

@@ -18,6 +18,8 @@ export const NOWHERE: Uint8Array = UTF8.encode(`${PREFIX}0`);
 /** A statement that is there to be deallocated. */
 export const DOOMED = `${PREFIX}doomed`;
 const DOOMED_BYTES = UTF8.encode(DOOMED);
+/** The longest Parse message of a statement that has a name. */
+export const PARSE_SIZE_MAX = 1024 * 1024;
 /** Prepared statements that one client may have, in bytes of text and what it takes to know them. */
 export const CLIENT_SIZE_MAX = 16 * 1024 * 1024;
 const STATEMENT_OVERHEAD = 256;
@@ -279,6 +281,14 @@ export function tooManyStatements(): PgError {
   return new PgError(SqlState.ProgramLimitExceeded, "too many prepared statements", {
     detail: `Those of a client may have ${CLIENT_SIZE_MAX} bytes together.`,
     hint: "Close statements that are not needed any more (DEALLOCATE).",
+  });
+}
+
+/** What a client with too long a statement is told. */
+export function statementTooLong(): PgError {
+  return new PgError(SqlState.ProgramLimitExceeded, "statement is too long to prepare", {
+    detail: `In transaction mode it may have ${PARSE_SIZE_MAX} bytes.`,
+    hint: "Send it as a simple query.",
   });
 }
 

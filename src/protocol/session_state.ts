@@ -1,6 +1,9 @@
 // What a statement leaves behind in its session, as far as its text tells: what a client in
 // transaction mode would miss on another backend.
 
+/** Whether such a client keeps its backend, is sent away, or loses what it has left. */
+export type SessionStatePolicy = "pin" | "error" | "ignore";
+
 /** Why a client must keep its backend. */
 export type PinReason =
   | "advisory lock"

@@ -4,11 +4,12 @@ import type { SessionContext, Setting } from "../context/context.ts";
 import type { Logger } from "../log.ts";
 import type { Lease } from "../pool/pool.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
+import { UncleanBackend } from "../pool/scrub.ts";
 import { FOLLOWING_PARAMETERS } from "../protocol/session_state.ts";
 import type { Pooling, PoolKey } from "./lending.ts";
 
-/** How many backends that turn out dead a client does not notice. */
-const DEAD_BACKENDS_MAX = 3;
+/** How many backends that turn out dead, or cannot be cleaned, a client does not notice. */
+const BAD_BACKENDS_MAX = 3;
 
 /** Of those that follow a client, the ones that every supported server reports. */
 const ALWAYS_FOLLOWING: ReadonlySet<string> = new Set([
@@ -66,10 +67,10 @@ export class Linker {
       } catch (error) {
         const isDead = lease.member.backend.isOver && !signal.aborted;
         // Whatever is set on it now, it is nobody's any more.
-        if (!isDead && await lease.member.reset(signal)) lease.giveBack();
-        else lease.discard("switch failed");
-        if (!isDead || attempt >= DEAD_BACKENDS_MAX) throw error;
-        this.#log.info("a pooled connection was dead; taking another", {
+        lease.discard("switch failed");
+        const isAtFault = isDead || error instanceof UncleanBackend;
+        if (!isAtFault || attempt >= BAD_BACKENDS_MAX) throw error;
+        this.#log.info("a pooled connection was of no use; taking another", {
           error: error instanceof Error ? error.message : String(error),
         });
       }
@@ -82,14 +83,9 @@ export class Linker {
     this.#wanted = new Map(this.#initial);
   }
 
-  /** What a RESET of the client has undone, and must be set again: that is what it goes back to. */
-  settingsAfterReset({ backend, baseParameters }: PooledBackend): Setting[] {
-    const reset = new Map(
-      [...this.#initial].filter(([name]) =>
-        backend.parameters.get(name) === baseParameters.get(name)
-      ),
-    );
-    return [...this.#staying, ...differences(reset, backend.parameters)];
+  /** What a RESET of the client goes back to, where that is not what the backend goes back to. */
+  settingsAfterReset({ baseParameters }: PooledBackend): Setting[] {
+    return [...this.#staying, ...differences(this.#initial, baseParameters)];
   }
 
   /** The transaction is over; what the backend has reported meanwhile, the client knows. */
@@ -103,11 +99,13 @@ export class Linker {
 
   async #prepare(member: PooledBackend, signal: AbortSignal): Promise<void> {
     const { backend } = member;
-    if (member.contextKey !== this.contextKey || member.confirmedContext === null) {
+    await member.rest(signal);
+    const isOurs = member.contextKey === this.contextKey && member.confirmedContext !== null;
+    if (!isOurs || this.#wanted === null) {
       const { context } = this.#client;
       await member.switchTo(context, this.contextKey, this.#settingsFor(member), signal);
     } else if (this.#lastMember !== member || this.#lastReports !== backend.reports) {
-      const changes = differences(this.#wanted ?? new Map(), backend.parameters);
+      const changes = this.#changesTo(this.#wanted, backend.parameters);
       if (changes.length > 0) await member.adjust(changes, signal);
     }
     this.#lastMember = member;
@@ -117,7 +115,20 @@ export class Linker {
   /** What must be set on a backend that is as it was at its start. */
   #settingsFor(member: PooledBackend): Setting[] {
     if (this.#wanted === null) return [...this.#client.settings];
-    return [...this.#staying, ...differences(this.#wanted, member.baseParameters)];
+    return [...this.#staying, ...this.#changesTo(this.#wanted, member.baseParameters)];
+  }
+
+  /** What is not as the client wants it, and what only its own SET can have made so. */
+  #changesTo(
+    wanted: ReadonlyMap<string, string>,
+    present: ReadonlyMap<string, string>,
+  ): Setting[] {
+    const changes: Setting[] = [];
+    for (const [name, value] of wanted) {
+      if (present.get(name) === value && this.#initial.get(name) === value) continue;
+      changes.push({ name, value });
+    }
+    return changes;
   }
 }
 

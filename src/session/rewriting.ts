@@ -5,7 +5,7 @@ import { FrontendMessage, HEADER_SIZE, LENGTH_SIZE, SqlState } from "../codec/co
 import { PgError } from "../codec/error.ts";
 import { Framer } from "../codec/framer.ts";
 import { encodeQuery } from "../codec/frontend.ts";
-import { readInt32 } from "../codec/reader.ts";
+import { readInt32, terminator } from "../codec/reader.ts";
 import { MessageWriter } from "../codec/writer.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
 import { FORWARDED, ReplyFates, WITHHELD } from "../protocol/fates.ts";
@@ -16,16 +16,18 @@ import {
   isOwnName,
   mayDeallocate,
   NOWHERE,
+  PARSE_SIZE_MAX,
   statementOf,
+  statementTooLong,
   tooManyStatements,
 } from "../protocol/prepared.ts";
-import { deallocatedName, pinReason } from "../protocol/session_state.ts";
+import { deallocatedName, pinReason, type SessionStatePolicy } from "../protocol/session_state.ts";
 import { encodeCloseOfNothing, Naming } from "./naming.ts";
 import { Outgoing } from "./outgoing.ts";
 import { UnnamedStatement } from "./unnamed.ts";
 
-/** The longest text of a statement that is prepared by name. */
-export const PARSE_SIZE_MAX = 1024 * 1024;
+/** A simple query up to this size is looked at as a whole. */
+const QUERY_SIZE_MAX = 64 * 1024;
 /** The names of a portal and a statement stand within so many bytes. */
 export const NAMES_SIZE_MAX = 4 * 1024;
 const NOTHING_COUNTED = new Uint8Array(256);
@@ -42,6 +44,8 @@ export type KeepReason = string;
 export interface RewritingOptions {
   /** Whether FunctionCall messages pass. */
   readonly functionCallsAllowed: boolean;
+  /** What becomes of a client that would leave something on a backend. */
+  readonly sessionState: SessionStatePolicy;
   /** Statements that stay prepared on a backend from one transaction to the next. */
   readonly preparedStatementsMax: number;
 }
@@ -182,11 +186,21 @@ export class RequestRewriter {
     return end;
   }
 
+  /** Whether a statement may be sent, for all that it leaves on the backend. */
+  #mayLeave(bytes: Uint8Array, start: number, end: number, member: PooledBackend): boolean {
+    if (this.keep !== null || this.#options.sessionState === "ignore") return true;
+    const reason = pinReason(bytes, start, end, member.backend.parameters);
+    if (reason === null) return true;
+    if (this.#options.sessionState === "pin") this.keep = reason;
+    else this.failure = stateRefused(reason);
+    return this.failure === null;
+  }
+
   #query(bytes: Uint8Array, at: number, end: number, member: PooledBackend): number {
     const start = at + HEADER_SIZE;
     const seen = Math.min(end, bytes.length);
-    if (end > seen && end - at <= NAMES_SIZE_MAX && mayDeallocate(bytes, start, seen)) return -1;
-    this.keep ??= pinReason(bytes, start, seen, member.backend.parameters);
+    if (seen < end && end - at <= QUERY_SIZE_MAX) return -1; // what it leaves is told by all of it
+    if (!this.#mayLeave(bytes, start, seen, member)) return at;
     if (this.#isFirst) this.#tidyUp(at, member);
     this.#unnamed.drop(member); // as every simple query does
     let sql: string | null = null;
@@ -220,14 +234,14 @@ export class RequestRewriter {
     if (end > bytes.length) {
       if (end - at <= PARSE_SIZE_MAX || bytes.length - at === HEADER_SIZE) return -1;
       if (bytes[at + HEADER_SIZE] === 0) return this.#parseLarge(bytes, at, member);
-      this.failure = tooLong();
+      this.failure = statementTooLong();
       return at;
     }
     const nameAt = at + HEADER_SIZE;
     const nameEnd = terminator(bytes, nameAt, end);
     const textEnd = nameEnd < 0 ? -1 : terminator(bytes, nameEnd + 1, end);
     if (textEnd < 0) return this.#fail("invalid message format");
-    this.keep ??= pinReason(bytes, nameEnd + 1, textEnd, member.backend.parameters);
+    if (!this.#mayLeave(bytes, nameEnd + 1, textEnd, member)) return at;
     if (this.#isFirst) this.#tidyUp(at, member);
     if (nameEnd > nameAt) {
       return this.#replace(
@@ -373,16 +387,12 @@ export class RequestRewriter {
   }
 }
 
-function terminator(bytes: Uint8Array, start: number, end: number): number {
-  for (let at = start; at < end; at++) if (bytes[at] === 0) return at;
-  return -1;
-}
-
-function tooLong(): PgError {
-  return new PgError(SqlState.ProgramLimitExceeded, "statement is too long to prepare", {
-    detail: `In transaction mode it may have ${PARSE_SIZE_MAX} bytes.`,
-    hint: "Send it as a simple query.",
-  });
+function stateRefused(reason: string): PgError {
+  return new PgError(
+    SqlState.FeatureNotSupported,
+    `session state is not available in transaction mode: ${reason}`,
+    { hint: "Keep it within a transaction, or set session_state = pin." },
+  );
 }
 
 function functionCallRefused(): PgError {

@@ -177,8 +177,7 @@ export class Session implements HandshakeTarget {
       });
     });
     this.#relay = relay;
-    const cancel = async () => await relay.member?.cancel((request) => this.#sendCancel(request));
-    this.#canceller = cancel;
+    this.#canceller = () => relay.cancel((request) => this.#sendCancel(request));
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
     const endedBy = await relay.run();
     this.#canceller = null;

@@ -54,10 +54,18 @@ export class TransactionRelay implements BackendConsumer {
   #writingToClient = false;
   #clientEnded = false;
   #restoreDue = false;
+  /** The ReadyForQuery at which it is restored has come. */
+  #readyWithheld = false;
   /** The beginning of a message that may be withheld, or of a ReadyForQuery to be held back. */
   #withheld: Uint8Array = NO_BYTES;
-  #gate: Promise<void> | null = null;
+  /** While the context is being restored nothing passes in either direction. */
+  #gate: PromiseWithResolvers<void> | null = null;
+  /** pgvpd talks to the server itself until then. */
+  #restoring: Promise<void> = Promise.resolve();
+  /** A write to the backend that is under way. */
+  #sending: Promise<boolean> | null = null;
   #farewell: Uint8Array | null = null;
+  #bug: unknown = null;
 
   constructor(client: Inbox, linker: Linker, requests: RequestRewriter, onKept: OnKept) {
     this.#client = client.transport;
@@ -70,6 +78,11 @@ export class TransactionRelay implements BackendConsumer {
   /** The backend of the moment; null between transactions. */
   get member(): PooledBackend | null {
     return this.#member;
+  }
+
+  /** Cancels what is done for the client: between transactions, or by pgvpd itself, nothing is. */
+  async cancel(send: (request: Uint8Array) => Promise<void>): Promise<void> {
+    if (this.#gate === null) await this.#member?.cancel(send);
   }
 
   /** Whoever takes it is its owner from then on: the session is over. */
@@ -85,15 +98,21 @@ export class TransactionRelay implements BackendConsumer {
     return this.requests.atBoundary;
   }
 
-  /** Resolves when the session is over. Everything the client must be told has been told. */
+  /**
+   * Resolves when the session is over. Everything the client must be told has been told.
+   *
+   * @throws what is a bug in pgvpd; the backend is closed then.
+   */
   async run(): Promise<ClientEnding> {
-    this.pumped = this.#pumpFromClient();
+    this.pumped = this.#pumpFromClient().catch((error) => this.#crash(error));
     await this.#over.promise;
     const ending = this.#ending!;
     this.#abandoned.abort();
+    if (this.#bug !== null) throw this.#bug;
     if (ending !== "terminated" && ending !== "closed" && ending !== "vanished") {
       await this.#tellClient();
     }
+    await this.#restoring.catch(() => {});
     return ending;
   }
 
@@ -117,7 +136,9 @@ export class TransactionRelay implements BackendConsumer {
 
   /** From the server: everything passes, in order, but the replies to what pgvpd has put in. */
   consume(bytes: Uint8Array): Promise<void> | null {
-    if (this.#gate !== null) return this.#consumeBehindGate(bytes, this.#gate);
+    if (this.#gate !== null && !this.#readyWithheld) {
+      return this.#consumeBehindGate(bytes, this.#gate.promise);
+    }
     if (this.#restoreDue) return this.#consumeUntilReady(bytes);
     if (this.#withheld.length > 0) bytes = this.#behindWithheld(bytes);
     const { backend } = this.#member!;
@@ -187,6 +208,11 @@ export class TransactionRelay implements BackendConsumer {
       }
       this.#writingToClient = false;
     }
+    this.#afterWrite();
+  }
+
+  /** What had to wait for it. */
+  #afterWrite(): void {
     this.#releaseWhenOver();
     if (this.#farewell !== null && this.idle) this.#end("pgvpd");
     if (this.#clientEnded) this.#endWhenAnswered();
@@ -197,6 +223,7 @@ export class TransactionRelay implements BackendConsumer {
     const member = this.#member;
     if (member === null || !member.backend.idle || this.#ending !== null) return;
     if (!this.requests.betweenMessages || this.#gate !== null || this.#restoreDue) return;
+    if (this.#sending !== null || this.#writingToClient) return;
     if (this.requests.keep !== null) return this.#keepBackend(member, this.requests.keep);
     this.transactions++;
     assert(!this.requests.fates.anyWithheld, "every reply of pgvpd's own has come");
@@ -236,7 +263,7 @@ export class TransactionRelay implements BackendConsumer {
         break;
       }
       this.bytesFromClient += bytes.length;
-      if (this.#gate !== null) await this.#gate;
+      if (this.#gate !== null) await Promise.race([this.#gate.promise, this.#over.promise]);
       if (this.#ending !== null) break;
       if (requests.cut.length > 0) bytes = this.#behindCut(bytes);
       if (this.#member === null && bytes.length < HEADER_SIZE) {
@@ -245,7 +272,13 @@ export class TransactionRelay implements BackendConsumer {
       }
       if (this.#member === null && !await this.#linkFor(bytes)) break;
       const sendable = requests.take(bytes, this.#member!);
-      if (sendable.length > 0 && !await this.#toUpstream(sendable)) break;
+      if (sendable.length > 0) {
+        this.#sending = this.#toUpstream(sendable);
+        const isSent = await this.#sending;
+        this.#sending = null;
+        if (!isSent) break;
+      }
+      this.#releaseWhenOver(); // what nobody answers must not keep the backend
       if (requests.terminated) this.#end("terminated");
       if (requests.failure !== null) this.#fail(requests.failure);
     }
@@ -285,6 +318,14 @@ export class TransactionRelay implements BackendConsumer {
     }
     this.#linking = false;
     return this.#ending === null;
+  }
+
+  /** A bug in pgvpd: it costs this session and its backend, and no other. */
+  #crash(error: unknown): void {
+    this.#bug = error;
+    this.#lease?.discard("failed");
+    this.#lease = null;
+    this.#end("pgvpd");
   }
 
   #fail(error: unknown): void {
@@ -331,7 +372,7 @@ export class TransactionRelay implements BackendConsumer {
 
   /** Has a client that sends no more read all that it asked for? */
   #endWhenAnswered(): void {
-    if (this.#writingToClient) return;
+    if (this.#writingToClient || this.#gate !== null) return;
     const member = this.#member;
     if (member === null) return this.#end(this.sentWhole ? "closed" : "vanished");
     const { ledger } = member.backend;
@@ -347,7 +388,10 @@ export class TransactionRelay implements BackendConsumer {
     if (rest.length > 0) await this.#consumeUntilReady(rest);
   }
 
-  /** Everything passes up to the ReadyForQuery at which the context can be restored. */
+  /**
+   * Everything passes but the ReadyForQuery at which the context can be restored. What stands
+   * behind that one came without being asked for, and passes too, up to the end of its message.
+   */
   async #consumeUntilReady(chunk: Uint8Array): Promise<void> {
     const { backend } = this.#member!;
     this.bytesFromUpstream += chunk.length;
@@ -365,47 +409,64 @@ export class TransactionRelay implements BackendConsumer {
         kept = this.#keep(bytes, kept, from, at - HEADER_SIZE);
         from = at;
       }
-      // Requests behind it were sent already: their replies come first, and see nothing.
-      if (backend.stop !== Stop.Ready || !backend.ledger.settled) continue;
+      if (backend.stop !== Stop.Ready || !this.#mayRestore) continue;
+      this.#gate ??= Promise.withResolvers();
+      this.#readyWithheld = true;
       kept = this.#keep(bytes, kept, from, at - READY_SIZE);
-      await this.#toClient(bytes.subarray(0, kept));
-      this.#gate = this.#restore(backend.ledger.transactionStatus);
-      this.#restoreDue = false;
-      if (at < bytes.length) backend.ledger.uncertain = true;
-      return;
+      from = at;
     }
     const open = backend.openReadySize;
     if (open > 0) this.#withheld = new Uint8Array(bytes.subarray(bytes.length - open));
     kept = this.#keep(bytes, kept, from, bytes.length - open);
     await this.#toClient(bytes.subarray(0, kept));
+    if (!this.#readyWithheld || !backend.atBoundary || this.#ending !== null) return;
+    // The server waits for the rest of it, and has nothing else to do.
+    if (this.#sending !== null) await this.#sending;
+    if (this.#ending !== null) return;
+    this.#readyWithheld = false;
+    const status = backend.ledger.transactionStatus;
+    // ROLLBACK TO undoes it too: in a transaction it is done again behind every statement.
+    this.#restoreDue = status !== TransactionStatus.Idle;
+    // It has begun to listen when this returns: no byte is read before.
+    void this.#restore(this.#gate!, status);
+  }
+
+  /**
+   * Requests behind it were sent already: their replies come first, and see nothing. In a failed
+   * transaction nothing can be set: it is done when that is over.
+   */
+  get #mayRestore(): boolean {
+    const { ledger } = this.#member!.backend;
+    return ledger.uncertain ||
+      ledger.settled && ledger.transactionStatus !== TransactionStatus.Failed;
   }
 
   /** Restores the context, tells the client what has changed by it, and then that it may go on. */
-  async #restore(status: number): Promise<void> {
+  async #restore(gate: PromiseWithResolvers<void>, status: number): Promise<void> {
     const member = this.#member!;
-    const { parameters } = member.backend;
+    const { ledger, parameters } = member.backend;
     const before = new Array<[string, string]>(...parameters);
     member.backend.fates = null; // what is said now is none of the client's
     if (member.backend.takeStatementsLost()) { // it was DISCARD ALL: nothing binds to a backend now
       if (this.requests.keep !== "protocol") this.requests.keep = null;
     }
     try {
-      // In a failed transaction nothing can be set, and nothing of it will last.
-      if (status !== TransactionStatus.Failed) {
-        await member.restore(this.#linker.settingsAfterReset(member));
+      // Half a message of the client's would take what pgvpd says for its other half.
+      if (!ledger.settled || !this.requests.betweenMessages) throw cannotRestore();
+      this.#restoring = member.restore(this.#linker.settingsAfterReset(member));
+      await this.#restoring;
+      member.backend.fates = this.requests.fates;
+      for (const [name, value] of before) {
+        const now = parameters.get(name)!;
+        if (now !== value) await this.#sendThrough(encodeParameterStatus(name, now));
       }
+      await this.#sendThrough(encodeReadyForQuery(status));
     } catch (error) {
-      this.#gate = null;
-      return this.#fail(error);
+      this.#fail(error);
     }
-    member.backend.fates = this.requests.fates;
-    for (const [name, value] of before) {
-      const now = parameters.get(name)!;
-      if (now !== value) await this.#sendThrough(encodeParameterStatus(name, now));
-    }
-    await this.#sendThrough(encodeReadyForQuery(status));
     this.#gate = null;
-    this.#releaseWhenOver();
+    gate.resolve();
+    this.#afterWrite();
   }
 
   /** To the client, while everything else waits. */
@@ -436,4 +497,11 @@ export class TransactionRelay implements BackendConsumer {
     };
     await lingering(farewell().catch(() => {}));
   }
+}
+
+function cannotRestore(): PgError {
+  return PgError.protocolViolation(
+    "the session context cannot be restored behind what the client has sent",
+    { hint: "Wait for the end of RESET and DISCARD ALL before sending anything else." },
+  );
 }
