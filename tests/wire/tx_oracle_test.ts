@@ -25,7 +25,7 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.afterAll(() => bench.stop());
 
-const CONVERSATIONS = Number(Deno.env.get("ORACLE_CONVERSATIONS") ?? 200);
+const CONVERSATIONS = Number(Deno.env.get("ORACLE_CONVERSATIONS") ?? 150);
 const SEED = Number(Deno.env.get("ORACLE_SEED") ?? Date.now() % 1_000_000);
 
 const transcripts = new Map<number, Transcript | null>();
