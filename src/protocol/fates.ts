@@ -22,6 +22,8 @@ export const WITHHELD: PendingReply = { withheld: true };
 export interface Deallocation {
   /** Of all statements, also by DISCARD ALL. */
   readonly all: boolean;
+  /** It has been executed. */
+  confirmed?(): void;
   /** It has not been executed. */
   undo(): void;
 }
@@ -113,7 +115,7 @@ export class ReplyFates {
       if (unit > this.#done) break;
       if (what.all !== all) continue;
       this.#deallocations.splice(index, 1);
-      return;
+      return what.confirmed?.();
     }
     if (all) this.onStatementsLost();
   }

@@ -85,8 +85,23 @@ export class ClientStatement {
   prepared: Prepared | null = null;
   /** Its Parse has failed. */
   failed = false;
+  /** What a second Parse makes the name mean, where this one's fails. */
+  #successor: ClientStatement | null = null;
+  /** It has been deallocated under its pending name. */
+  isDropped = false;
 
   constructor(readonly statement: Statement) {}
+
+  /** This one, or, when its Parse has failed, the next; null when there is none. */
+  get current(): ClientStatement | null {
+    return this.failed ? this.#successor?.current ?? null : this;
+  }
+
+  /** The name is parsed once more before this one's Parse is answered. */
+  succeedBy(next: ClientStatement): void {
+    if (this.#successor === null) this.#successor = next;
+    else this.#successor.succeedBy(next);
+  }
 }
 
 /** The named statements of one client. */
@@ -132,7 +147,8 @@ export class ClientStatements {
   /** Brings back those whose names have not been given again. */
   putBack(all: ReadonlyMap<string, ClientStatement>): void {
     for (const [name, statement] of all) {
-      if (!statement.failed && !this.#byName.has(name)) this.set(name, statement);
+      const back = statement.current;
+      if (back !== null && !this.#byName.has(name)) this.set(name, back);
     }
   }
 
@@ -164,6 +180,13 @@ export class Prepared {
   ) {}
 }
 
+/** The parameters of a server, as far as it reports them. */
+export interface Reported {
+  readonly parameters: ReadonlyMap<string, string>;
+  /** ParameterStatus messages that have come. */
+  readonly reports: number;
+}
+
 /** The named statements of one backend. */
 export class BackendStatements {
   #entries = new Map<string, Prepared>();
@@ -178,32 +201,43 @@ export class BackendStatements {
     return this.#entries.size;
   }
 
-  /** The parameters have these values, after so many reports. */
-  meanBy(parameters: ReadonlyMap<string, string>, reports: number): void {
-    if (reports === this.#reports) return;
-    this.#reports = reports;
-    this.#meaning = JSON.stringify(MEANING_PARAMETERS.map((name) => parameters.get(name)));
+  /** @param reported what the server has reported of its parameters, and how often. */
+  constructor(private readonly reported: Reported) {}
+
+  /** What texts mean now. */
+  #meaningNow(): string {
+    const { parameters, reports } = this.reported;
+    if (reports !== this.#reports) {
+      this.#reports = reports;
+      this.#meaning = JSON.stringify(MEANING_PARAMETERS.map((name) => parameters.get(name)));
+    }
+    return this.#meaning;
+  }
+
+  /** Would its text mean the same if it were prepared now? */
+  meansTheSame({ key }: Prepared): boolean {
+    return key.startsWith(this.#meaningNow());
   }
 
   find({ key }: Statement): Prepared | null {
-    return this.#entries.get(this.#meaning + key) ?? null;
+    return this.#entries.get(this.#meaningNow() + key) ?? null;
   }
 
   /** Gives a statement that will be prepared a name. */
   add({ key }: Statement, batch: number): Prepared {
-    const prepared = new Prepared(this, this.#meaning + key, this.freshName(), batch);
+    const prepared = new Prepared(this, this.#meaningNow() + key, this.freshName(), batch);
     this.#entries.set(prepared.key, prepared);
     this.touch(prepared);
     return prepared;
   }
 
   /** A statement has been prepared under this name; null when there is one already. */
-  adopt(statement: Statement, name: Uint8Array): Prepared | null {
+  adopt(statement: Statement, name: Uint8Array, batch: number): Prepared | null {
     if (this.find(statement) !== null) {
       this.discard(name);
       return null;
     }
-    const prepared = new Prepared(this, this.#meaning + statement.key, name, 0);
+    const prepared = new Prepared(this, this.#meaningNow() + statement.key, name, batch);
     prepared.confirmed = true;
     this.#entries.set(prepared.key, prepared);
     this.touch(prepared);
@@ -220,6 +254,19 @@ export class BackendStatements {
     if (this.#entries.get(prepared.key) === prepared) this.#entries.delete(prepared.key);
     prepared.isThere = false;
     prepared.batch = NO_BATCH;
+  }
+
+  /** It is not for others. */
+  retire(prepared: Prepared): void {
+    this.delete(prepared);
+    this.discard(prepared.name);
+  }
+
+  /** All of them are gone, or at least not relied upon, that were prepared in these batches. */
+  retireUntil(batch: number): void {
+    for (const prepared of this.#entries.values()) {
+      if (prepared.batch <= batch) this.retire(prepared);
+    }
   }
 
   /** A name that has never been given. */

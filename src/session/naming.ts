@@ -6,6 +6,7 @@ import {
   type BackendStatements,
   ClientStatement,
   ClientStatements,
+  DOOMED,
   encodeClose,
   encodeDoomed,
   encodeParse,
@@ -118,12 +119,10 @@ export class Naming {
   #defineNew(writer: MessageWriter, name: string, statement: Statement): void {
     const home = this.home!;
     const definition = new ClientStatement(statement);
-    // Where it is there already, the server checks it once more, as it would for its own client.
-    const isThere = home.find(statement) !== null;
-    const prepared = isThere ? null : home.add(statement, this.#fates.batch);
-    definition.pendingName = prepared?.name ?? home.freshName();
+    // Also where it is there already: the server checks it as it would for its own client.
+    definition.pendingName = home.freshName();
     encodeParse(writer, definition.pendingName, statement);
-    this.#fates.push(new Definition(this, name, definition, prepared, home));
+    this.#fates.push(new Definition(this, name, definition, home));
     this.set(name, definition);
   }
 
@@ -134,21 +133,15 @@ export class Naming {
     known: ClientStatement,
     statement: Statement,
   ): void {
-    const home = this.home!;
     const preparation = this.preparation(known);
     if (preparation !== null) writer.raw(preparation);
     const sentAs = this.nameOf(known);
-    const { prepared } = known;
     encodeParse(writer, sentAs, statement);
-    this.#fates.push({
-      withheld: false,
-      replied: () => {
-        if (prepared !== null) home.delete(prepared);
-        const again = new ClientStatement(statement);
-        again.prepared = home.adopt(statement, sentAs);
-        this.set(name, again);
-      },
-    });
+    if (known.pendingName === null) return this.#fates.push(FORWARDED);
+    const again = new ClientStatement(statement);
+    again.pendingName = sentAs;
+    known.succeedBy(again);
+    this.#fates.push(new Definition(this, name, again, this.home!));
   }
 
   set(name: string, statement: ClientStatement): void {
@@ -156,10 +149,11 @@ export class Naming {
     this.#changed();
   }
 
-  /** A definition has failed. */
-  unset(name: string, statement: ClientStatement): void {
+  /** The name does not mean this any more, but something else or nothing. */
+  unset(name: string, statement: ClientStatement, other: ClientStatement | null = null): void {
     if (this.statements.get(name) !== statement) return;
-    this.statements.delete(name);
+    if (other === null) this.statements.delete(name);
+    else this.statements.set(name, other);
     this.#changed();
   }
 
@@ -173,20 +167,28 @@ export class Naming {
   }
 
   #setAgain(name: string, known: ClientStatement): void {
-    if (!known.failed && this.statements.get(name) === undefined) this.set(name, known);
+    const back = known.current;
+    if (back !== null && this.statements.get(name) === undefined) this.set(name, back);
   }
 
-  /** A DEALLOCATE of this name is sent. Returns what goes before it; null when it is none of ours. */
-  deallocate(name: string): Uint8Array | null {
+  /**
+   * A DEALLOCATE of this name is sent: what it must say, and what goes before it. Null when the
+   * name is none of the client's.
+   */
+  deallocate(name: string): { sql: string; before: Uint8Array } | null {
     const known = this.statements.get(name);
     if (known === undefined) return null;
     this.unset(name, known);
+    const { pendingName } = known;
     const writer = new MessageWriter(64);
-    encodeDoomed(writer);
-    this.#fates.push(WITHHELD);
-    this.#fates.push(WITHHELD);
+    if (pendingName === null) {
+      encodeDoomed(writer);
+      this.#fates.push(WITHHELD);
+      this.#fates.push(WITHHELD);
+    } else known.isDropped = true; // whether it is there, the server knows
     this.#fates.deallocates({ all: false, undo: () => this.#setAgain(name, known) });
-    return writer.take();
+    const sql = `DEALLOCATE ${pendingName === null ? DOOMED : NAME.decode(pendingName)}`;
+    return { sql, before: writer.take() };
   }
 
   /** A DEALLOCATE ALL or DISCARD ALL is sent. */
@@ -195,8 +197,10 @@ export class Naming {
     const named = this.statements.takeAll();
     const prepared = home.takeAll();
     this.#changed();
+    const { batch } = this.#fates;
     this.#fates.deallocates({
       all: true,
+      confirmed: () => home.retireUntil(batch),
       undo: () => {
         this.statements.putBack(named);
         home.putBack(prepared);
@@ -220,7 +224,11 @@ class Preparation implements PendingReply {
   constructor(readonly prepared: Prepared) {}
 
   replied(batch: number): void {
-    if (this.prepared.batch === batch) this.prepared.confirmed = true;
+    const { prepared } = this;
+    if (prepared.batch !== batch) return;
+    prepared.confirmed = true;
+    // A SET may have come before it in the pipeline.
+    if (!prepared.home.meansTheSame(prepared)) prepared.home.retire(prepared);
   }
 
   failed(batch: number): void {
@@ -233,27 +241,24 @@ class Preparation implements PendingReply {
 class Definition implements PendingReply {
   readonly withheld = false;
 
-  /** @param prepared what becomes the statement for everybody; null when there is one already. */
   constructor(
     readonly naming: Naming,
     readonly name: string,
     readonly definition: ClientStatement,
-    readonly prepared: Prepared | null,
     readonly home: BackendStatements,
   ) {}
 
   replied(batch: number): void {
-    if (this.prepared === null) this.home.discard(this.definition.pendingName!);
-    else if (this.prepared.batch === batch) this.prepared.confirmed = true;
-    this.definition.pendingName = null;
+    const { definition, home } = this;
+    const name = definition.pendingName!;
+    definition.pendingName = null;
+    if (definition.isDropped) home.discard(name);
+    else definition.prepared = home.adopt(definition.statement, name, batch);
   }
 
-  failed(batch: number): void {
+  failed(): void {
     this.definition.failed = true;
-    this.naming.unset(this.name, this.definition);
-    const { prepared } = this;
-    if (prepared === null || prepared.batch !== batch || prepared.confirmed) return;
-    this.home.delete(prepared);
+    this.naming.unset(this.name, this.definition, this.definition.current);
   }
 }
 

@@ -10,7 +10,6 @@ import { MessageWriter } from "../codec/writer.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
 import { FORWARDED, ReplyFates, WITHHELD } from "../protocol/fates.ts";
 import {
-  DOOMED,
   encodeCloseUnnamed,
   encodeParse,
   isOwnName,
@@ -116,7 +115,6 @@ export class RequestRewriter {
     this.#out.begin(bytes);
     this.#isFirst = member.backend.idle && this.fates.settled;
     this.#naming.home = member.statements;
-    member.statements.meanBy(member.backend.parameters, member.backend.reports);
     if (this.#naming.statements.isOverfull) this.failure = tooManyStatements();
   }
 
@@ -221,10 +219,10 @@ export class RequestRewriter {
     const name = deallocatedName(bytes, start, end);
     if (name === null) return null;
     if (name === "*") return null;
-    const before = this.#naming.deallocate(name);
-    if (before !== null) {
-      this.#insert(at, before);
-      return `DEALLOCATE ${DOOMED}`;
+    const deallocation = this.#naming.deallocate(name);
+    if (deallocation !== null) {
+      this.#insert(at, deallocation.before);
+      return deallocation.sql;
     }
     const own = UTF8.encode(name);
     return isOwnName(own, 0, own.length) ? `DEALLOCATE ${LATIN1.decode(NOWHERE)}` : null;
@@ -311,7 +309,7 @@ export class RequestRewriter {
     if (!isClose) return this.#withStatement(bytes, at, kindAt + 1, nameEnd, end, member);
     if (this.#isFirst) this.#tidyUp(at, member);
     if (nameEnd === kindAt + 1) {
-      this.#unnamed.close(member);
+      this.#unnamed.close();
       return this.#pass(bytes, at, member);
     }
     this.#naming.close(bytes, kindAt + 1, nameEnd);

@@ -9,6 +9,7 @@ import type { Outgoing } from "./outgoing.ts";
 const PARSE: Uint8Array = Uint8Array.of(FrontendMessage.Parse, 0, 0, 0, 0, 0);
 const SIZE_MIN = 256;
 const CONFIRMED = -1;
+const NEVER = -1;
 
 /** Where unnamed statements are: a backend. */
 export interface UnnamedHome {
@@ -36,23 +37,25 @@ export class UnnamedStatement {
   #restoredIn = CONFIRMED;
   #restoredOn: UnnamedHome | null = null;
   /** The batch of the client's last Close, and what there was before. */
-  #closedIn = 0;
+  #closedIn = NEVER;
   #sizeClosed = 0;
-  #ownerClosed: object | null = null;
-  #closedOn: UnnamedHome | null = null;
 
   constructor(fates: ReplyFates) {
     this.#fates = fates;
     this.parsed = {
       withheld: false,
-      failed: (batch) => void (batch === this.#parsedIn && (this.#size = 0)),
+      failed: (batch) => void (batch === this.#parsedIn && (this.#size = this.#sizeClosed = 0)),
     };
     this.#restored = {
       withheld: true,
       replied: () => void (this.#restoredIn = CONFIRMED),
       failed: (batch) => this.#restoreFailed(batch),
     };
-    this.#closed = { withheld: false, failed: (batch) => this.#closeFailed(batch) };
+    this.#closed = {
+      withheld: false,
+      replied: (batch) => void (batch === this.#closedIn && (this.#sizeClosed = 0)),
+      failed: (batch) => this.#closeFailed(batch),
+    };
   }
 
   /** There is a text that could be restored. */
@@ -100,20 +103,16 @@ export class UnnamedStatement {
     home.unnamedOwner = null;
   }
 
-  /** A Close is sent. */
-  close(home: UnnamedHome): void {
+  /** A Close is sent. Whether it is executed, the backend knows: the statement stays the client's. */
+  close(): void {
+    if (this.#closedIn !== this.#fates.batch || this.#size > 0) this.#sizeClosed = this.#size;
     this.#closedIn = this.#fates.batch;
-    this.#closedOn = home;
-    this.#sizeClosed = this.#size;
-    this.#ownerClosed = home.unnamedOwner;
-    this.drop(home);
+    this.#size = 0;
     this.#fates.push(this.#closed);
   }
 
   #closeFailed(batch: number): void {
-    if (batch !== this.#closedIn || this.#size > 0 || this.#sizeClosed === 0) return;
-    this.#size = this.#sizeClosed;
-    if (this.#closedOn!.unnamedOwner === null) this.#closedOn!.unnamedOwner = this.#ownerClosed;
+    if (batch === this.#closedIn && this.#size === 0) this.#size = this.#sizeClosed;
   }
 
   /** Has it parsed again. */
