@@ -13,8 +13,12 @@ const HOT = [
   "src/net/buffers.ts",
   "src/net/tcp.ts",
   "src/pool/backend.ts",
+  "src/protocol/fates.ts",
   "src/protocol/ledger.ts",
+  "src/session/outgoing.ts",
   "src/session/relay.ts",
+  "src/session/rewriting.ts",
+  "src/session/unnamed.ts",
 ];
 
 /** Source without a test of its own at the mirrored path. May only become shorter. */

@@ -1,4 +1,4 @@
-// ReplyFates: which replies of a server are pgvpd's own, and what depends on those that may not come.
+// ReplyFates: which replies of a server are pgvpd's own, and what rests on replies yet to come.
 // Hot: runs per message. No objects, no closures, no promises, no copies.
 
 const CAPACITY_MIN = 8;

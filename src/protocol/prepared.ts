@@ -87,7 +87,7 @@ export class ClientStatement {
   failed = false;
   /** What a second Parse makes the name mean, where this one's fails. */
   #successor: ClientStatement | null = null;
-  /** It has been deallocated under its pending name. */
+  /** It is deallocated under its pending name, if it is there. */
   isDropped = false;
 
   constructor(readonly statement: Statement) {}
@@ -95,6 +95,12 @@ export class ClientStatement {
   /** This one, or, when its Parse has failed, the next; null when there is none. */
   get current(): ClientStatement | null {
     return this.failed ? this.#successor?.current ?? null : this;
+  }
+
+  /** A DEALLOCATE of the pending name is sent, whoever of them has it then. */
+  drop(): void {
+    this.isDropped = true;
+    this.#successor?.drop();
   }
 
   /** The name is parsed once more before this one's Parse is answered. */

@@ -185,7 +185,7 @@ export class Naming {
       encodeDoomed(writer);
       this.#fates.push(WITHHELD);
       this.#fates.push(WITHHELD);
-    } else known.isDropped = true; // whether it is there, the server knows
+    } else known.drop(); // whether it is there, the server knows
     this.#fates.deallocates({ all: false, undo: () => this.#setAgain(name, known) });
     const sql = `DEALLOCATE ${pendingName === null ? DOOMED : NAME.decode(pendingName)}`;
     return { sql, before: writer.take() };

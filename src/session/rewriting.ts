@@ -36,9 +36,6 @@ const STATEMENT = "S".charCodeAt(0);
 const UTF8 = new TextEncoder();
 const LATIN1 = new TextDecoder("latin1");
 
-/** Why a client keeps its backend; words for the log and the metrics. */
-export type KeepReason = string;
-
 /** What the settings say. */
 export interface RewritingOptions {
   /** Whether FunctionCall messages pass. */
@@ -56,8 +53,8 @@ export interface RewritingOptions {
  */
 export class RequestRewriter {
   readonly fates = new ReplyFates();
-  /** Why the backend must be kept; null when nothing says so. */
-  keep: KeepReason | null = null;
+  /** Why the backend must be kept, in words for the log; null when nothing says so. */
+  keep: string | null = null;
   /** The client has said Terminate. */
   terminated = false;
   /** The client cannot be served any longer. */
@@ -87,8 +84,8 @@ export class RequestRewriter {
   }
 
   /**
-   * Takes a chunk, `cut` in front of it included; what is to be sent lies in it, or in a buffer that
-   * is valid until the next call.
+   * Takes a chunk, `cut` in front of it included; what is to be sent lies in it, or in a buffer
+   * that is valid until the next call.
    */
   take(bytes: Uint8Array, member: PooledBackend): Uint8Array {
     const framer = this.#framer;
@@ -176,7 +173,13 @@ export class RequestRewriter {
   }
 
   /** Other bytes go in the place of the message `[at, end)`. */
-  #replace(bytes: Uint8Array, at: number, end: number, other: Uint8Array, member: PooledBackend) {
+  #replace(
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    other: Uint8Array,
+    member: PooledBackend,
+  ): number {
     member.backend.ledger.request(bytes[at]!);
     if (member.backend.ledger.uncertain) this.keep ??= "protocol";
     this.#insert(at, other);

@@ -1,5 +1,5 @@
-// Promise: drivers and tools as they are work in transaction mode, several clients of two tenants on
-// fewer backends, with whatever they do about prepared statements.
+// Promise: drivers and tools work in transaction mode as they are, several clients of two tenants
+// on fewer backends, with whatever they do about prepared statements.
 
 import assert from "node:assert/strict";
 import postgres from "postgres";
