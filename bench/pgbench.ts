@@ -7,7 +7,7 @@
 // within a run and never across runs.
 
 import { EmbeddedPostgres, freePort } from "../src/commands/embedded_postgres.ts";
-import { findTool, runTool, waitForPort } from "./support.ts";
+import { cpuMicroseconds, findTool, readLatencies, runTool, waitForPort } from "./support.ts";
 
 interface Route {
   readonly name: string;
@@ -181,25 +181,6 @@ async function measure(
     p99Ms: latencies[Math.floor(count * 0.99)]! / 1000,
     cpuMicroseconds: route.processId === null ? null : cpu / count,
   };
-}
-
-/** The latencies of every transaction in pgbench's logs, in microseconds, sorted. */
-async function readLatencies(directory: string): Promise<Float64Array> {
-  const values: number[] = [];
-  for await (const { name } of Deno.readDir(directory)) {
-    for (const line of (await Deno.readTextFile(`${directory}/${name}`)).split("\n")) {
-      if (line !== "") values.push(Number(line.split(" ")[2]));
-    }
-  }
-  return Float64Array.from(values).sort();
-}
-
-/** User and system time of a process so far; /proc counts in hundredths of a second. */
-function cpuMicroseconds(processId: number | null): number {
-  if (processId === null) return 0;
-  const stat = Deno.readTextFileSync(`/proc/${processId}/stat`);
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10_000;
 }
 
 function tableRow(sample: Sample): string {

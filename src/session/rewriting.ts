@@ -20,7 +20,12 @@ import {
   statementTooLong,
   tooManyStatements,
 } from "../protocol/prepared.ts";
-import { deallocatedName, pinReason, type SessionStatePolicy } from "../protocol/session_state.ts";
+import {
+  deallocatedName,
+  pinReason,
+  type SessionStatePolicy,
+  stateRefused,
+} from "../protocol/session_state.ts";
 import { encodeCloseOfNothing, Naming } from "./naming.ts";
 import { Outgoing } from "./outgoing.ts";
 import { UnnamedStatement } from "./unnamed.ts";
@@ -31,7 +36,6 @@ const QUERY_SIZE_MAX = 64 * 1024;
 export const NAMES_SIZE_MAX = 4 * 1024;
 const NOTHING_COUNTED = new Uint8Array(256);
 const NO_BYTES = new Uint8Array(0);
-const NO_NAME = new Uint8Array(0);
 const STATEMENT = "S".charCodeAt(0);
 const UTF8 = new TextEncoder();
 const LATIN1 = new TextDecoder("latin1");
@@ -78,7 +82,6 @@ export class RequestRewriter {
     return this.#framer.atBoundary && this.cut.length === 0;
   }
 
-  /** Does the next byte begin a message? */
   get betweenMessages(): boolean {
     return this.#framer.atBoundary;
   }
@@ -274,7 +277,7 @@ export class RequestRewriter {
   ): number {
     const text = UTF8.encode(`${sql}\0\0\0`); // no parameter types
     const writer = new MessageWriter(text.length + HEADER_SIZE + 1);
-    encodeParse(writer, NO_NAME, statementOf(text, 0, text.length));
+    encodeParse(writer, NO_BYTES, statementOf(text, 0, text.length));
     this.#unnamed.parse(member, text, 0, text.length);
     return this.#replace(bytes, at, end, writer.take(), member);
   }
@@ -386,14 +389,6 @@ export class RequestRewriter {
     this.failure = PgError.protocolViolation(reason);
     return 0;
   }
-}
-
-function stateRefused(reason: string): PgError {
-  return new PgError(
-    SqlState.FeatureNotSupported,
-    `session state is not available in transaction mode: ${reason}`,
-    { hint: "Keep it within a transaction, or set session_state = pin." },
-  );
 }
 
 function functionCallRefused(): PgError {

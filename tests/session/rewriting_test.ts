@@ -1,5 +1,5 @@
-// RequestRewriter: what the backend hears, wherever the client's stream is cut. And, against a model
-// of a server, that clients get the replies they would get from a server of their own.
+// RequestRewriter: what the backend hears, wherever the client's stream is cut. And, against a
+// model of a server, that clients get the replies they would get from a server of their own.
 
 import assert from "node:assert/strict";
 import { PARSE_SIZE_MAX } from "../../src/protocol/prepared.ts";
