@@ -86,7 +86,16 @@ async function startPgvpd(mode: string, auth: string, size: number): Promise<Rou
   const child = spawn(Deno.execPath(), [
     ...["run", "--quiet", "-A", main, "--no-config", "--port", `${port}`, "--pool-mode", mode],
     ...["--upstream-port", `${server.port}`, "--log-level", "error", "--pool-auth", auth],
-    ...["--pool-password", PASSWORD, "--pool-size", `${size}`, "--max-client-connections", "2000"],
+    ...[
+      "--pool-password",
+      PASSWORD,
+      "--upstream-password",
+      PASSWORD,
+      "--pool-size",
+      `${size}`,
+      "--max-client-connections",
+      "2000",
+    ],
   ]);
   await waitForPort(port);
   const user = `${ROLE}.acme`;
@@ -97,7 +106,11 @@ function spawn(command: string, args: string[], more: Deno.CommandOptions = {}):
   const quiet = { stdin: "null", stdout: "null", stderr: "null" } as const;
   const child = new Deno.Command(command, { ...more, ...quiet, args }).spawn();
   stack.defer(async () => {
-    child.kill("SIGTERM");
+    try {
+      child.kill("SIGTERM");
+    } catch {
+      // It has ended by itself.
+    }
     await child.status;
   });
   return child;

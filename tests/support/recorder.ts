@@ -111,7 +111,7 @@ export function firstDifference(
   expected: Transcript,
   actual: Transcript,
 ): string | null {
-  for (const [index, step] of steps.entries()) {
+  for (const index of steps.keys()) {
     const [theirs, ours] = [expected[index] ?? [], actual[index] ?? []];
     const at = theirs.findIndex((line, number) => line !== ours[number]);
     if (at < 0 && ours.length === theirs.length) continue;
