@@ -23,6 +23,8 @@ export interface PoolSettings extends TimeLimitSettings {
   readonly queryWaitTimeout: number | null;
   /** Whether FunctionCall messages pass in transaction mode. */
   readonly poolFunctionCalls: boolean;
+  /** Statements that stay prepared on a server connection between transactions. */
+  readonly maxPreparedStatements: number;
   readonly sessionState: SessionStatePolicy;
   readonly poolSize: number;
   readonly poolMinIdle: number;
@@ -142,6 +144,7 @@ export class ServerPools {
       greetings: this.#greetings,
       limits: this.#limits,
       functionCallsAllowed: this.#settings.poolFunctionCalls,
+      preparedStatementsMax: this.#settings.maxPreparedStatements,
       sessionState: this.#settings.sessionState,
     };
   }

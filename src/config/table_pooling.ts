@@ -135,6 +135,18 @@ const POOLS = {
     reloadable: true,
     available: true,
   },
+  max_prepared_statements: {
+    group: "Pooling",
+    type: count(0),
+    default: "200",
+    sentence: "Prepared statements kept on a server connection.",
+    detail: "In transaction mode a client's named statements go with it from one server " +
+      "connection to the next. Of those that are prepared on one, so many stay from " +
+      "transaction to transaction, the most recently used. With `0` none stays: each is " +
+      "prepared again in every transaction that uses it.",
+    reloadable: true,
+    available: true,
+  },
   session_state: {
     group: "Pooling",
     type: choice(["pin", "error", "ignore"]),

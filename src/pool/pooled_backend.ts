@@ -50,7 +50,7 @@ export class PooledBackend {
   /** The settings of the client that has it. */
   appliedSettings: readonly Setting[] = [];
   /** Prepared under the present context, by pgvpd's own names. */
-  readonly statements = new BackendStatements();
+  readonly statements: BackendStatements;
   /** Whose unnamed statement is there; null: nobody's. */
   unnamedOwner: object | null = null;
   /** A cancel request that is on its way; the connection must not change hands before. */
@@ -66,6 +66,7 @@ export class PooledBackend {
 
   private constructor(backend: Backend, login: ServerLogin, options: BackendOptions) {
     this.backend = backend;
+    this.statements = new BackendStatements(backend);
     this.#idleWatch = new IdleWatch(backend);
     this.baseParameters = new Map(backend.parameters);
     this.#login = login;

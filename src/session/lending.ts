@@ -16,7 +16,6 @@ import type { Inbox } from "../net/buffers.ts";
 import { writeAll } from "../net/transport.ts";
 import type { Lease } from "../pool/pool.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
-import type { SessionStatePolicy } from "../protocol/session_state.ts";
 import type { AddressLimit } from "./address_limit.ts";
 import { authenticate, type AuthenticationMethod, refuseBlocked } from "./authentication.ts";
 import {
@@ -32,6 +31,7 @@ import { ClientGone } from "./endings.ts";
 import type { Greetings } from "./greetings.ts";
 import type { StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
+import type { RewritingOptions } from "./rewriting.ts";
 import type { TimeLimits } from "./time_limits.ts";
 
 export const PROTOCOL_3_2 = (3 << 16) | 2;
@@ -47,7 +47,7 @@ export interface PoolKey {
 }
 
 /** How clients of pools are served. */
-export interface Pooling {
+export interface Pooling extends RewritingOptions {
   /** For how long a client is lent a backend. */
   readonly mode: "session" | "transaction";
   readonly checkout: (
@@ -73,10 +73,6 @@ export interface Pooling {
   /** What clients of transaction pools are greeted with. */
   readonly greetings: Greetings;
   readonly limits: TimeLimits;
-  /** Whether FunctionCall messages pass in transaction mode. */
-  readonly functionCallsAllowed: boolean;
-  /** What becomes of clients of transaction pools that would leave something on a backend. */
-  readonly sessionState: SessionStatePolicy;
 }
 
 /** Who wants to be served. */

@@ -177,8 +177,7 @@ export class Session implements HandshakeTarget, LimitedSession {
 
   async #serveShared({ linker, cancelKey }: Shared): Promise<void> {
     this.#log.info("client connected", this.#record());
-    const { functionCallsAllowed, sessionState } = this.#options.pooling!;
-    const requests = new RequestRewriter(functionCallsAllowed, sessionState);
+    const requests = new RequestRewriter(this.#options.pooling!);
     const relay = new TransactionRelay(this.#client, linker, requests, (reason, member) => {
       this.#log.info("client keeps its server connection", {
         ...this.#record(),

@@ -181,7 +181,6 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
     if (member === null || !member.backend.idle || this.ending !== null) return;
     if (!this.requests.betweenMessages || this.gate !== null || this.#restoreDue) return;
     if (this.#sending !== null || this.writingToClient) return;
-    if (member.backend.takeStatementsLost()) this.#forgetStatements(member);
     this.transactions++;
     if (this.requests.keep !== null) return this.#keepBackend(member, this.requests.keep);
     assert(!this.requests.fates.anyWithheld, "every reply of pgvpd's own has come");
@@ -192,14 +191,6 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
     const lease = this.#lease!;
     this.#lease = null;
     lease.giveBack();
-  }
-
-  /** DISCARD ALL and DEALLOCATE ALL: nothing is prepared any more, and nothing binds to a backend. */
-  #forgetStatements(member: PooledBackend): void {
-    // It was seen on its way, and behind it others may be.
-    if (this.requests.takeDeallocated()) return;
-    member.statements.clear();
-    this.requests.forgetStatements();
   }
 
   #keepBackend(member: PooledBackend, reason: string): void {
@@ -367,7 +358,6 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
     const before = new Array<[string, string]>(...parameters);
     member.backend.fates = null; // what is said now is none of the client's
     if (member.backend.takeStatementsLost()) { // it was DISCARD ALL: nothing binds to a backend now
-      this.#forgetStatements(member);
       if (this.requests.keep !== "protocol") this.requests.keep = null;
     }
     try {

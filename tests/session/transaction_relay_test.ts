@@ -29,6 +29,7 @@ import {
 } from "../support/messages.ts";
 import { ScriptedPeer } from "../support/scripted_peer.ts";
 import { eventually, failure } from "../support/wire_bench.ts";
+import { poolingDefaults } from "../support/pooling_defaults.ts";
 
 const KEY = { database: "shop", user: "app", startupSettings: [] };
 const FAREWELL = errorResponse("57P01", "pgvpd is shutting down");
@@ -42,7 +43,7 @@ async function startRelay(wire: MemoryPairOptions = {}, upstreamCapacity?: numbe
   linker.greeted(pool.member.backend.parameters);
   const [clientEnd, clientSide] = memoryPair(wire);
   const kept: string[] = [];
-  const requests = new RequestRewriter(false);
+  const requests = new RequestRewriter(poolingDefaults());
   const relay = new TransactionRelay(
     new Inbox(clientSide, 65_536),
     linker,

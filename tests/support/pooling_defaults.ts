@@ -6,7 +6,12 @@ import { TimeLimits } from "../../src/session/time_limits.ts";
 
 export function poolingDefaults(): Pick<
   Pooling,
-  "mode" | "greetings" | "limits" | "functionCallsAllowed" | "sessionState"
+  | "mode"
+  | "greetings"
+  | "limits"
+  | "functionCallsAllowed"
+  | "sessionState"
+  | "preparedStatementsMax"
 > {
   return {
     mode: "session",
@@ -18,5 +23,6 @@ export function poolingDefaults(): Pick<
     }),
     functionCallsAllowed: false,
     sessionState: "pin",
+    preparedStatementsMax: 200,
   };
 }
