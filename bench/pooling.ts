@@ -147,7 +147,10 @@ async function run(route: Route, mode: string, duration: number, more: string[] 
   const latencies = await readLatencies(logs);
   await Deno.remove(logs, { recursive: true });
   const count = latencies.length;
-  const percentile = (share: number) => (latencies[Math.floor(count * share)]! / 1000).toFixed(2);
+  const percentile = (share: number) => {
+    const microseconds = latencies[Math.floor(count * share)] ?? NaN;
+    return (microseconds / 1000).toFixed(2);
+  };
   return {
     tps: Math.round(count / duration),
     p50: percentile(0.5),

@@ -10,16 +10,9 @@ import { Backend } from "./backend.ts";
 import type { UpstreamConnection } from "./connect.ts";
 import { IdleWatch } from "./conversation.ts";
 import { type ServerCredentials, ServerLogin } from "./login.ts";
+import { preparation, refusedSetting, setting } from "./preparation.ts";
 import { residueCheck, scrub } from "./scrub.ts";
-import {
-  asPgError,
-  binaryQuery,
-  confirmation,
-  converse,
-  type Exchange,
-  StatementFailed,
-  statements,
-} from "./statements.ts";
+import { asPgError, binaryQuery, converse, statements } from "./statements.ts";
 
 const UTF8 = new TextEncoder();
 const PROTOCOL_3_0 = 3 << 16;
@@ -230,9 +223,7 @@ export class PooledBackend {
   /** Sets what another client of the same context wants otherwise. */
   async adjust(settings: readonly Setting[], signal: AbortSignal): Promise<void> {
     this.unnamedOwner = null;
-    const parameters = settings.flatMap(({ name, value }) => [name, value]);
-    const query = binaryQuery(settingsQuery(settings), parameters);
-    await this.#bounded(converse(this.backend, [query]), signal).catch(refusedSetting);
+    await this.#bounded(converse(this.backend, [setting(settings)]), signal).catch(refusedSetting);
     if (!this.backend.idle) throw lost();
   }
 
@@ -335,22 +326,6 @@ export class PooledBackend {
   }
 }
 
-/**
- * The settings of a client and its context: two statements, so that a setting which is refused does
- * not undo the context, in one write.
- */
-function preparation(
-  context: SessionContext,
-  settings: readonly Setting[],
-  fresh: boolean,
-): Exchange<unknown>[] {
-  const confirming = confirmation(context, fresh);
-  if (settings.length === 0) return [confirming];
-  const parameters = settings.flatMap(({ name, value }) => [name, value]);
-  const sql = fresh ? settingsQuery(settings) : resetSettingsQuery(settings);
-  return [binaryQuery(sql, parameters), confirming];
-}
-
 const NOTHING_QUERY = "SELECT pg_catalog.convert_to('', 'UTF8')";
 const ROLE_QUERY = "SELECT pg_catalog.convert_to((SELECT pg_catalog.left((r.rolsuper OR " +
   "r.rolbypassrls)::pg_catalog.text, 1) FROM pg_catalog.pg_roles r WHERE r.rolname " +
@@ -377,44 +352,10 @@ async function sendStartup(transport: Transport, options: BackendOptions): Promi
   }
 }
 
-/** The text of a parameter of a statement; all of them are bytes. */
-const text = (parameter: number) => `pg_catalog.convert_from($${parameter}, 'UTF8')`;
-
-function settingQuery(index: number): string {
-  return `pg_catalog.set_config(${text(2 * index + 1)}, ${text(2 * index + 2)}, false)`;
-}
-
-function settingsQuery(settings: readonly Setting[]): string {
-  const columns = settings.map((_, index) =>
-    `pg_catalog.convert_to(${settingQuery(index)}, 'UTF8')`
-  );
-  return `SELECT ${columns.join(", ")}`;
-}
-
 const OWN_QUERY_REFUSED = "the upstream server refused pgvpd's own query";
 
 function refusedQuery(error: unknown): never {
   throw asPgError(error, OWN_QUERY_REFUSED);
-}
-
-/** Only what has the value that RESET gives; a variable of the application's own: an empty one. */
-function resetSettingsQuery(settings: readonly Setting[]): string {
-  const columns = settings.map((_, index) => {
-    const name = text(2 * index + 1);
-    const isReset = "coalesce((SELECT s.source OPERATOR(pg_catalog.<>) 'session' " +
-      "FROM pg_catalog.pg_settings s WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) " +
-      `pg_catalog.lower(${name})), coalesce(pg_catalog.length(pg_catalog.current_setting(` +
-      `${name}, true)), 0) OPERATOR(pg_catalog.=) 0)`;
-    return `pg_catalog.convert_to(CASE WHEN ${isReset} THEN ${settingQuery(index)} END, 'UTF8')`;
-  });
-  return `SELECT ${columns.join(", ")}`;
-}
-
-function refusedSetting(error: unknown): never {
-  if (!(error instanceof StatementFailed)) throw error;
-  throw new PgError(error.sqlState, error.message, {
-    detail: "The connection's own settings could not be applied to a pooled connection.",
-  });
 }
 
 function lost(): PgError {
