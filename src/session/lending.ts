@@ -55,6 +55,8 @@ export interface Pooling extends RewritingOptions {
     contextKey: string,
     signal: AbortSignal,
   ) => Promise<Lease<PooledBackend>>;
+  /** The same without waiting; null when that is not possible. */
+  readonly checkoutNow?: (key: PoolKey, contextKey: string) => Lease<PooledBackend> | null;
   readonly credentials: Credentials;
   readonly method: AuthenticationMethod;
   /** Whether a cleartext password may be asked for on a network that is not encrypted. */

@@ -45,7 +45,7 @@ export async function share(
     user: pooling.upstreamUser ?? role,
     startupSettings: startup.startupOnly,
   };
-  const linker = new Linker({ key, context, settings: startup.settings }, pooling.checkout, log);
+  const linker = new Linker({ key, context, settings: startup.settings }, pooling, log);
   const parameters = await parametersFor(client, who, linker, startup.settings, pooling, deadline);
   linker.greeted(parameters);
   return { linker, cancelKey: await greet(client, who, parameters, pooling, target, deadline) };
@@ -68,7 +68,7 @@ async function parametersFor(
   const lease = await whileClientStays(
     client,
     deadline,
-    (signal) => linker.link(signal),
+    async (signal) => await linker.link(signal),
     (late) => late.giveBack(),
   );
   const { parameters } = lease.member.backend;
