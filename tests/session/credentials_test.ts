@@ -160,6 +160,19 @@ Deno.test("AuthQuery: a connection that has died is replaced within the same log
   await query.close();
 });
 
+Deno.test("AuthQuery: a connection that dies with its last words, too", async () => {
+  const database: Database = new Database((role) =>
+    role === "killed" && database.connections.length === 1
+      ? [errorResponse("57P01", "terminating connection due to administrator command", "FATAL")]
+      : row("secret")
+  );
+  const query = database.query();
+  assert.deepEqual(await query.find(who("known"), NEVER), clear("secret"));
+  assert.deepEqual(await query.find(who("killed"), NEVER), clear("secret"));
+  assert.deepEqual(database.questions, ["known@shop", "killed@shop", "killed@shop"]);
+  await query.close();
+});
+
 Deno.test("AuthQuery: who leaves does not end a question that others wait behind", async () => {
   const database = new Database(() => row("secret"));
   const query = database.query();
