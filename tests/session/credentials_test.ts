@@ -91,7 +91,7 @@ class Database {
       await this.gate;
       const answers = this.answers(role);
       await server.send(...answers);
-      if (answers.includes(LAST_WORDS)) return;
+      if (answers.includes(LAST_WORDS)) return void await server.next(); // its end takes a while
       await server.send(readyForQuery());
     }
   }
