@@ -9,12 +9,16 @@ import type { Transport } from "./net/transport.ts";
 import { connectUpstream, type UpstreamOptions, type UpstreamTls } from "./pool/connect.ts";
 import type { PoolStats } from "./pool/pool.ts";
 import { type AuthUsers, type PoolSettings, ServerPools } from "./server_pools.ts";
+import { TenantPatterns } from "./context/tenant_patterns.ts";
+import { AddressLimit } from "./session/address_limit.ts";
 import { Admission, type Slot } from "./session/admission.ts";
 import type { ClientTls } from "./session/opening.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
+import { TenantPolicies, type TenantSettings } from "./session/tenant_policies.ts";
+import { type TenantRules, Tenants } from "./session/tenants.ts";
 
 /** What a proxy needs; the names are those of the settings, times are in milliseconds. */
-export interface ProxyOptions extends PoolSettings {
+export interface ProxyOptions extends PoolSettings, TenantSettings {
   readonly poolMode: "none" | "session" | "transaction";
   readonly listenHost: readonly string[];
   readonly port: number;
@@ -31,6 +35,12 @@ export interface ProxyOptions extends PoolSettings {
   readonly maxClientConnections: number;
   readonly tcpKeepalive: boolean;
   readonly unixSocketMode: number;
+  readonly authFailureLimit: number;
+  /** `payload`, `first`, or a context variable. */
+  readonly tenantKey: string;
+  /** Names and patterns; null: everybody who is not denied. */
+  readonly tenantAllow: readonly string[] | null;
+  readonly tenantDeny: readonly string[] | null;
   /** Whether clients may, or must, use TLS. */
   readonly clientTls: "disable" | "allow" | "require";
 }
@@ -42,6 +52,15 @@ export interface FileContents {
   /** Null when there is no certificate to show. */
   readonly client: ClientTls | null;
   readonly upstream: UpstreamTls;
+  /** Left out: none of them is named. */
+  readonly tenants?: TenantFiles;
+}
+
+/** What the files about tenants hold. */
+export interface TenantFiles {
+  /** tenant_allow_file and tenant_deny_file; null when there is none. */
+  readonly allow: readonly string[] | null;
+  readonly deny: readonly string[] | null;
 }
 
 /** No TLS on either side, and no users of their own. */
@@ -70,6 +89,8 @@ export class Proxy {
   /** Null without pooling. */
   readonly #pools: ServerPools | null;
   readonly #admission: Admission;
+  readonly #failures: AddressLimit;
+  readonly #tenants: Tenants;
   /** The same object for all sessions that begin under it. */
   #sessionOptions: SessionOptions;
   #tlsOnlyOptions: SessionOptions;
@@ -83,10 +104,13 @@ export class Proxy {
 
   private constructor(options: ProxyOptions, files: FileContents, listening: Listening) {
     this.#admission = new Admission(options.maxClientConnections);
+    this.#failures = new AddressLimit(options.authFailureLimit);
+    this.#tenants = new Tenants(tenantRules(options, files));
+    const upstream = upstreamOptions(options, files);
     this.#pools = options.poolMode === "none"
       ? null
-      : new ServerPools(options.poolMode, options, upstreamOptions(options, files), files.users);
-    this.#sessionOptions = sessionOptions(options, files, this.#pools);
+      : new ServerPools(options.poolMode, options, upstream, files.users, this.#failures);
+    this.#sessionOptions = this.#optionsForSessions(options, files);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
     this.#listeners = [...listening.plain, ...listening.tlsOnly];
     this.#tlsOnly = listening.tlsOnly;
@@ -109,9 +133,11 @@ export class Proxy {
    */
   reload(options: ProxyOptions, files: FileContents): void {
     this.#admission.clientsMax = options.maxClientConnections;
+    this.#failures.perMinute = options.authFailureLimit;
     this.#pools?.reload(options, upstreamOptions(options, files), files.users);
-    this.#sessionOptions = sessionOptions(options, files, this.#pools);
+    this.#sessionOptions = this.#optionsForSessions(options, files);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
+    this.#tenants.rules = tenantRules(options, files);
   }
 
   /** Where clients connect. */
@@ -206,6 +232,27 @@ export class Proxy {
     this.#sessions.set(session, life);
   }
 
+  #optionsForSessions(options: ProxyOptions, files: FileContents): SessionOptions {
+    const upstream = upstreamOptions(options, files);
+    return {
+      tenantSeparator: options.tenantSeparator,
+      contextVariables: options.contextVariables,
+      valueSeparator: options.valueSeparator,
+      superuserBypass: options.superuserBypass,
+      setRole: options.setRole,
+      handshakeMsMax: options.handshakeTimeout,
+      refusal: null,
+      clientTls: options.clientTls === "disable" ? null : files.client,
+      clearAllowed: options.clientTls !== "require",
+      pooling: this.#pools?.pooling ?? null,
+      tenantKey: options.tenantKey,
+      tenants: this.#tenants,
+      failures: this.#failures,
+      upstreamAddress: addressText(upstream.host, upstream.port),
+      dial: async (signal) => (await connectUpstream(upstream, signal)).transport,
+    };
+  }
+
   /** A place for a client, or, when the house is full, for the time it takes to tell it so. */
   #takeSlot(): { slot: Slot | null; refusal: PgError | null } {
     try {
@@ -224,25 +271,20 @@ function upstreamOptions(options: ProxyOptions, files: FileContents): UpstreamOp
   return { host, port, keepAlive, tls: files.upstream };
 }
 
-function sessionOptions(
-  options: ProxyOptions,
-  files: FileContents,
-  pools: ServerPools | null,
-): SessionOptions {
-  const upstream = upstreamOptions(options, files);
+/** Who is in the setting, and who is in the file; null when there is neither. */
+function tenantPatterns(
+  listed: readonly string[] | null,
+  inFile: readonly string[] | null | undefined,
+): TenantPatterns | null {
+  if (listed === null && (inFile ?? null) === null) return null;
+  return new TenantPatterns([...listed ?? [], ...inFile ?? []]);
+}
+
+function tenantRules(options: ProxyOptions, { tenants }: FileContents): TenantRules {
   return {
-    tenantSeparator: options.tenantSeparator,
-    contextVariables: options.contextVariables,
-    valueSeparator: options.valueSeparator,
-    superuserBypass: options.superuserBypass,
-    setRole: options.setRole,
-    handshakeMsMax: options.handshakeTimeout,
-    refusal: null,
-    clientTls: options.clientTls === "disable" ? null : files.client,
-    clearAllowed: options.clientTls !== "require",
-    pooling: pools?.pooling ?? null,
-    upstreamAddress: addressText(upstream.host, upstream.port),
-    dial: async (signal) => (await connectUpstream(upstream, signal)).transport,
+    allow: tenantPatterns(options.tenantAllow, tenants?.allow),
+    deny: tenantPatterns(options.tenantDeny, tenants?.deny),
+    policies: new TenantPolicies(options),
   };
 }
 

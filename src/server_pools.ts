@@ -37,7 +37,6 @@ export interface PoolSettings extends TimeLimitSettings {
   readonly authUser: string | null;
   readonly authPassword: string | null;
   readonly authDatabase: string | null;
-  readonly authFailureLimit: number;
   readonly upstreamUser: string | null;
   readonly upstreamPassword: string | null;
 }
@@ -74,11 +73,12 @@ export class ServerPools {
     settings: PoolSettings,
     upstream: UpstreamOptions,
     users: AuthUsers | null,
+    failures: AddressLimit,
   ) {
     this.#mode = mode;
     this.#settings = settings;
     this.#upstream = upstream;
-    this.#failures = new AddressLimit(settings.authFailureLimit);
+    this.#failures = failures;
     this.#limits = new TimeLimits(settings);
     this.#pools = new Pools(
       poolsOptions(this.#mode, settings),
@@ -100,7 +100,6 @@ export class ServerPools {
   reload(settings: PoolSettings, upstream: UpstreamOptions, users: AuthUsers | null): void {
     this.#settings = settings;
     this.#upstream = upstream;
-    this.#failures.perMinute = settings.authFailureLimit;
     this.#limits.settings = settings;
     this.#pools.options = poolsOptions(this.#mode, settings);
     this.#authQuery?.close();

@@ -149,12 +149,15 @@ const RULES: readonly Rule[] = [
   ...TLS_RULES,
   ...POOLING_RULES,
   {
-    keys: ["tenant_allow", "tenant_deny"],
-    check: (settings, name) =>
-      settings.tenantAllow !== null && settings.tenantDeny !== null
-        ? ["tenant_deny", `"tenant_deny" and ${name("tenant_allow")} exclude each other; keep one`]
-        : null,
+    keys: ["tenant_key", "context_variables"],
+    check: ({ tenantKey, contextVariables }) => {
+      const words = ["payload", "first", ...contextVariables.map((name) => name.toLowerCase())];
+      return words.includes(tenantKey.toLowerCase())
+        ? null
+        : ["tenant_key", `"tenant_key" is ${tenantKey}, which is not in "context_variables"`];
+    },
   },
+  setNeeds("tenant_rate_burst", "tenant_rate_limit"),
   samePort("tls_port", "port", (settings) => settings.tlsPort === settings.port),
   samePort("admin_port", "port", (settings) => settings.adminPort === settings.port),
   samePort("admin_port", "tls_port", (settings) => settings.adminPort === settings.tlsPort),

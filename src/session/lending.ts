@@ -16,7 +16,7 @@ import type { Inbox } from "../net/buffers.ts";
 import { writeAll } from "../net/transport.ts";
 import type { Lease } from "../pool/pool.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
-import type { AddressLimit } from "./address_limit.ts";
+import { type AddressLimit, refuseFailing } from "./address_limit.ts";
 import { authenticate, type AuthenticationMethod } from "./authentication.ts";
 import {
   CANCEL_KEY_SIZE,
@@ -82,6 +82,12 @@ export interface PoolClient extends ClientName {
   readonly startup: StartupPacket;
 }
 
+/** Whom a client of a pool becomes. */
+export interface PoolTarget extends CancelTarget {
+  /** Called once, when the client has shown who it is. @throws {PgError} when it has no place. */
+  authenticated(): void;
+}
+
 /** A backend that serves a client, until it is checked in. */
 export interface Lent {
   readonly lease: Lease<PooledBackend>;
@@ -97,13 +103,14 @@ export async function lend(
   client: Inbox,
   who: PoolClient,
   pooling: Pooling,
-  target: CancelTarget,
+  target: PoolTarget,
   deadline: Deadline,
   log: Logger,
 ): Promise<Lent> {
   const settings = startupSettings(who.startup.message.parameters);
   await negotiateVersion(client, who, settings, deadline);
   await logIn(client, who, pooling, deadline);
+  target.authenticated();
   checkLists(who, pooling);
   const lease = await checkoutEstablished(client, who, settings, pooling, deadline, log);
   try {
@@ -162,13 +169,7 @@ export async function logIn(
   deadline: Deadline,
 ): Promise<void> {
   const { peer } = client.transport;
-  if (!pooling.failures.allows(peer)) {
-    throw new PgError(
-      SqlState.InvalidAuthorizationSpecification,
-      "too many failed logins from this address",
-      { hint: "Wait a minute. auth_failure_limit is how many there may be in one." },
-    );
-  }
+  refuseFailing(pooling.failures, peer);
   refuseOpenCleartext(client, who, pooling);
   deadline.phase = "looking up the client's password";
   const found: { secret: FoundSecret | null } = await whileClientStays(

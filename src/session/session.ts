@@ -24,6 +24,7 @@ import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import { RequestRewriter } from "./rewriting.ts";
 import type { Shared } from "./sharing.ts";
+import type { TenantSession } from "./tenants.ts";
 import type { Activity, LimitedSession } from "./time_limits.ts";
 import { TransactionRelay } from "./transaction_relay.ts";
 
@@ -41,12 +42,16 @@ const CANCEL_MS_MAX = 5_000;
 const FAREWELL_MS_MAX = 1_000;
 
 /** Owns the client's transport and whatever is opened for it; `run()` gives everything back. */
-export class Session implements HandshakeTarget, LimitedSession {
+export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   readonly #client: Inbox;
   readonly #options: SessionOptions;
   readonly #log: Logger;
   readonly #startedAt = performance.now();
   #facts: SessionFacts | null = null;
+  /** As lists and limits know it; null for a bypass user. */
+  #tenant: string | null = null;
+  /** What its tenant has one less of while the session lasts. */
+  #place: Disposable | null = null;
   #deadline: Deadline | null = null;
   #relay: Relay | PooledRelay | TransactionRelay | null = null;
   /** Cancels what the server does for this client now; null when nothing can be cancelled. */
@@ -80,6 +85,7 @@ export class Session implements HandshakeTarget, LimitedSession {
       await this.#onFailure(error);
     } finally {
       this.#client.transport.close();
+      this.#place?.[Symbol.dispose]();
     }
   }
 
@@ -124,8 +130,15 @@ export class Session implements HandshakeTarget, LimitedSession {
   }
 
   /** Called by the handshake when it knows who this is. */
-  identified(facts: SessionFacts): void {
+  identified(facts: SessionFacts, tenant: string | null): void {
     this.#facts = facts;
+    this.#tenant = tenant;
+  }
+
+  /** Called by the handshake when the client has shown who it is: now it counts. */
+  authenticated(): void {
+    if (this.#tenant === null) return;
+    this.#place = this.#options.tenants.enter(this.#tenant, this);
   }
 
   /** Somebody has shown this session's cancel key. */
@@ -230,13 +243,23 @@ export class Session implements HandshakeTarget, LimitedSession {
 
   /** A time limit has been passed: its backend is cleaned and used on. */
   end(reason: PgError): void {
-    this.#log.info("session is over its time limit", {
+    this.#endNow("session is over its time limit", reason);
+  }
+
+  /** Its tenant may not be here any more. */
+  expel(reason: PgError): void {
+    this.#endNow("session ends: its tenant may not connect any more", reason);
+  }
+
+  #endNow(why: string, reason: PgError): void {
+    this.#log.info(why, {
       ...this.#record(),
       sqlstate: reason.sqlState,
       reason: reason.message,
     });
     this.#farewell = reason;
-    void this.#relay?.close(reason.encode());
+    if (this.#relay !== null) void this.#relay.close(reason.encode());
+    else this.#deadline?.end(reason);
   }
 
   #logFailure(failure: PgError | null): void {

@@ -3,7 +3,7 @@
 import { startupSettings } from "../context/startup_parameters.ts";
 import type { Logger } from "../log.ts";
 import type { Inbox } from "../net/buffers.ts";
-import type { CancelKey, CancelTarget } from "./cancel_keys.ts";
+import type { CancelKey } from "./cancel_keys.ts";
 import type { Deadline } from "./deadline.ts";
 import {
   checkLists,
@@ -12,6 +12,7 @@ import {
   negotiateVersion,
   type PoolClient,
   type Pooling,
+  type PoolTarget,
 } from "./lending.ts";
 import { Linker } from "./linking.ts";
 import { whileClientStays } from "./presence.ts";
@@ -31,13 +32,14 @@ export async function share(
   client: Inbox,
   who: PoolClient,
   pooling: Pooling,
-  target: CancelTarget,
+  target: PoolTarget,
   deadline: Deadline,
   log: Logger,
 ): Promise<Shared> {
   const startup = startupSettings(who.startup.message.parameters);
   await negotiateVersion(client, who, startup, deadline);
   await logIn(client, who, pooling, deadline);
+  target.authenticated();
   checkLists(who, pooling);
   const { database, role, context } = who;
   const key = {

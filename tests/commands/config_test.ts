@@ -53,6 +53,9 @@ async function writeExampleFiles(directory: TestDirectory): Promise<void> {
     "client.crt": client.pem,
     "client.key": client.keyPem,
     "userlist.txt": '"app_user" "x"\n',
+    "tenants.allow": "acme\nglobex-* # and all like it\n",
+    "tenants.deny": "initech\n",
+    "tenants.toml": "",
   };
   for (const [name, text] of Object.entries(files)) await directory.write(name, text);
 }

@@ -1,7 +1,9 @@
 // A world of memory around one Session: a client, the servers it is connected to, and its log.
 
 import type { LogFields, Logger } from "../../src/log.ts";
+import { AddressLimit } from "../../src/session/address_limit.ts";
 import { Session, type SessionOptions } from "../../src/session/session.ts";
+import { Tenants } from "../../src/session/tenants.ts";
 import { contextReplies, readContextMessage, requestedValues } from "./context_message.ts";
 import { memoryPair, type MemoryPairOptions, type MemoryTransport } from "./memory_transport.ts";
 import {
@@ -13,6 +15,7 @@ import {
   startup,
 } from "./messages.ts";
 import { ScriptedPeer } from "./scripted_peer.ts";
+import { tenantRules } from "./tenant_rules.ts";
 
 /** One log record. */
 export interface LogEntry {
@@ -54,6 +57,9 @@ const DEFAULTS: SessionOptions = {
   clearAllowed: true,
   pooling: null,
   upstreamAddress: "db.test:5432",
+  tenantKey: "payload",
+  tenants: new Tenants(tenantRules()),
+  failures: new AddressLimit(1_000),
   refusal: null,
   handshakeMsMax: 3_000,
   dial: () => Promise.reject(new Error("replaced")),
