@@ -16,9 +16,10 @@ import type { ClientTls } from "./session/opening.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
 import { TenantPolicies, type TenantSettings } from "./session/tenant_policies.ts";
 import { type TenantRules, Tenants } from "./session/tenants.ts";
+import { TimeLimits, type TimeLimitSettings } from "./session/time_limits.ts";
 
 /** What a proxy needs; the names are those of the settings, times are in milliseconds. */
-export interface ProxyOptions extends PoolSettings, TenantSettings {
+export interface ProxyOptions extends PoolSettings, TimeLimitSettings, TenantSettings {
   readonly poolMode: "none" | "session" | "transaction";
   readonly listenHost: readonly string[];
   readonly port: number;
@@ -91,6 +92,7 @@ export class Proxy {
   readonly #admission: Admission;
   readonly #failures: AddressLimit;
   readonly #tenants: Tenants;
+  readonly #limits: TimeLimits;
   /** The same object for all sessions that begin under it. */
   #sessionOptions: SessionOptions;
   #tlsOnlyOptions: SessionOptions;
@@ -105,7 +107,10 @@ export class Proxy {
   private constructor(options: ProxyOptions, files: FileContents, listening: Listening) {
     this.#admission = new Admission(options.maxClientConnections);
     this.#failures = new AddressLimit(options.authFailureLimit);
-    this.#tenants = new Tenants(tenantRules(options, files));
+    const rules = tenantRules(options, files);
+    this.#tenants = new Tenants(rules);
+    this.#limits = new TimeLimits(options);
+    this.#limits.tenantShortest = rules.policies.shortestTimeout;
     const upstream = upstreamOptions(options, files);
     this.#pools = options.poolMode === "none"
       ? null
@@ -137,7 +142,10 @@ export class Proxy {
     this.#pools?.reload(options, upstreamOptions(options, files), files.users);
     this.#sessionOptions = this.#optionsForSessions(options, files);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
-    this.#tenants.rules = tenantRules(options, files);
+    const rules = tenantRules(options, files);
+    this.#tenants.rules = rules;
+    this.#limits.settings = options;
+    this.#limits.tenantShortest = rules.policies.shortestTimeout;
   }
 
   /** Where clients connect. */
@@ -248,6 +256,7 @@ export class Proxy {
       tenantKey: options.tenantKey,
       tenants: this.#tenants,
       failures: this.#failures,
+      limits: this.#limits,
       upstreamAddress: addressText(upstream.host, upstream.port),
       dial: async (signal) => (await connectUpstream(upstream, signal)).transport,
     };

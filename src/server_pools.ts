@@ -12,10 +12,9 @@ import { CancelKeys } from "./session/cancel_keys.ts";
 import { AuthQuery, ConfiguredCredentials } from "./session/credentials.ts";
 import { Greetings } from "./session/greetings.ts";
 import type { Pooling, PoolKey } from "./session/lending.ts";
-import { TimeLimits, type TimeLimitSettings } from "./session/time_limits.ts";
 
 /** The settings that pools need; times are in milliseconds. */
-export interface PoolSettings extends TimeLimitSettings {
+export interface PoolSettings {
   /** Time to wait for a connection in transaction mode; null: poolCheckoutTimeout. */
   readonly queryWaitTimeout: number | null;
   /** Whether FunctionCall messages pass in transaction mode. */
@@ -60,7 +59,6 @@ export class ServerPools {
   readonly #cancelKeys = new CancelKeys();
   readonly #greetings = new Greetings();
   readonly #failures: AddressLimit;
-  readonly #limits: TimeLimits;
   readonly #badCancels = new AddressLimit(BAD_CANCELS_PER_MINUTE);
   readonly #mode: Pooling["mode"];
   #settings: PoolSettings;
@@ -79,7 +77,6 @@ export class ServerPools {
     this.#settings = settings;
     this.#upstream = upstream;
     this.#failures = failures;
-    this.#limits = new TimeLimits(settings);
     this.#pools = new Pools(
       poolsOptions(this.#mode, settings),
       (key) => this.#connector(JSON.parse(key)),
@@ -100,7 +97,6 @@ export class ServerPools {
   reload(settings: PoolSettings, upstream: UpstreamOptions, users: AuthUsers | null): void {
     this.#settings = settings;
     this.#upstream = upstream;
-    this.#limits.settings = settings;
     this.#pools.options = poolsOptions(this.#mode, settings);
     this.#authQuery?.close();
     this.#pooling = this.#buildPooling(users);
@@ -136,7 +132,6 @@ export class ServerPools {
       badCancels: this.#badCancels,
       cancelKeys: this.#cancelKeys,
       greetings: this.#greetings,
-      limits: this.#limits,
       functionCallsAllowed: this.#settings.poolFunctionCalls,
     };
   }

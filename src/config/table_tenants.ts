@@ -102,7 +102,7 @@ const TIMEOUTS = {
     detail: "The session ends with 57P05, or with 25P03 inside a transaction. Users in " +
       "`superuser_bypass` have no such limits.",
     reloadable: true,
-    available: false,
+    available: true,
   },
   tenant_statement_timeout: {
     group: "Tenant limits",
@@ -112,7 +112,7 @@ const TIMEOUTS = {
     sentence: "Time for one statement of a tenant.",
     detail: "One that takes longer is cancelled in PostgreSQL (57014); the session goes on.",
     reloadable: true,
-    available: false,
+    available: true,
   },
   tenant_session_timeout: {
     group: "Tenant limits",
@@ -122,7 +122,7 @@ const TIMEOUTS = {
     sentence: "Age at which a tenant's session ends.",
     detail: "With 57P01 as soon as it is outside a transaction, and a minute later in any case.",
     reloadable: true,
-    available: false,
+    available: true,
   },
   tenant_query_timeout: {
     group: "Tenant limits",
@@ -133,7 +133,7 @@ const TIMEOUTS = {
     detail: "The old name, with its old meaning: no byte moved either way, whether a statement " +
       "runs or not. `tenant_idle_timeout` and `tenant_statement_timeout` tell the two apart.",
     reloadable: true,
-    available: false,
+    available: true,
   },
 } as const satisfies Record<string, Row>;
 

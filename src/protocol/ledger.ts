@@ -34,6 +34,8 @@ export class ReplyLedger {
   copyIn = false;
   /** The status in the last ReadyForQuery. */
   transactionStatus = 0;
+  /** ReadyForQuery messages that have come: changes with every statement or batch. */
+  answered = 0;
   /** Syncs that the last COPY has swallowed when it began. */
   syncsDropped = 0;
   #entries = new Uint8Array(CAPACITY_MIN);
@@ -111,6 +113,7 @@ export class ReplyLedger {
 
   /** A ReadyForQuery. */
   ready(status: number): void {
+    this.answered++;
     this.transactionStatus = status;
     this.#dropCopyEnds();
     if (this.#owed === 0) {

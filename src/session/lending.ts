@@ -31,7 +31,6 @@ import { ClientGone } from "./endings.ts";
 import type { Greetings } from "./greetings.ts";
 import type { StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
-import type { TimeLimits } from "./time_limits.ts";
 
 export const PROTOCOL_3_2 = (3 << 16) | 2;
 /** How many backends that turn out dead a client does not notice. */
@@ -71,7 +70,6 @@ export interface Pooling {
   readonly cancelKeys: CancelKeys;
   /** What clients of transaction pools are greeted with. */
   readonly greetings: Greetings;
-  readonly limits: TimeLimits;
   /** Whether FunctionCall messages pass in transaction mode. */
   readonly functionCallsAllowed: boolean;
 }

@@ -5,7 +5,7 @@ import { PgError } from "../codec/error.ts";
 import type { Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
-import type { PooledBackend } from "../pool/pooled_backend.ts";
+import { activityOf, answersOf, type AnyRelay, trafficOf, transactionsOf } from "./activity.ts";
 import { forwardCancel } from "./cancel.ts";
 import { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
@@ -24,14 +24,16 @@ import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import { RequestRewriter } from "./rewriting.ts";
 import type { Shared } from "./sharing.ts";
+import type { TenantTimeouts } from "./tenant_policies.ts";
 import type { TenantSession } from "./tenants.ts";
-import type { Activity, LimitedSession } from "./time_limits.ts";
+import type { Activity, LimitedSession, TimeLimits } from "./time_limits.ts";
 import { TransactionRelay } from "./transaction_relay.ts";
 
 /** What every session of a proxy is given. */
 export interface SessionOptions extends HandshakeOptions {
   /** For start-up, authentication and context together. */
   readonly handshakeMsMax: number;
+  readonly limits: TimeLimits;
 }
 
 /** A client that will be refused is given this long to say what it wants. */
@@ -53,7 +55,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   /** What its tenant has one less of while the session lasts. */
   #place: Disposable | null = null;
   #deadline: Deadline | null = null;
-  #relay: Relay | PooledRelay | TransactionRelay | null = null;
+  #relay: AnyRelay = null;
   /** Cancels what the server does for this client now; null when nothing can be cancelled. */
   #canceller: (() => Promise<void>) | null = null;
   /** Made when somebody asks for its signal: most sessions never end that way. */
@@ -157,7 +159,10 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     const relay = new Relay(this.#client, upstream);
     this.#relay = relay;
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
-    this.#logEnd(relay, await relay.run());
+    const watched = this.#tenant === null ? null : this.#options.limits.watch(this);
+    const endedBy = await relay.run();
+    watched?.[Symbol.dispose]();
+    this.#logEnd(relay, endedBy);
     if (relay.abandoned && cancel !== null) await this.#cancelAbandoned(cancel);
   }
 
@@ -170,7 +175,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     const relay = new PooledRelay(this.#client, member);
     this.#relay = relay;
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
-    const watched = this.#options.pooling!.limits.watch(this);
+    const watched = this.#options.limits.watch(this);
     const endedBy = await relay.run();
     watched[Symbol.dispose]();
     this.#logFailure(relay.failure);
@@ -202,7 +207,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     const cancel = async () => await relay.member?.cancel((request) => this.#sendCancel(request));
     this.#canceller = cancel;
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
-    const watched = this.#options.pooling!.limits.watch(this);
+    const watched = this.#options.limits.watch(this);
     const endedBy = await relay.run();
     watched[Symbol.dispose]();
     this.#canceller = null;
@@ -223,22 +228,38 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     this.#log.debug("server connection checked in", { backend: member.processId, outcome });
   }
 
-  /** What it is doing, for the time limits of pools. */
   get activity(): Activity {
-    const relay = this.#relay;
-    if (relay === null || relay instanceof Relay) return "busy";
-    if (relay instanceof TransactionRelay && relay.linking) return "waiting";
-    return activityOf(relay.member);
+    return activityOf(this.#relay);
   }
 
   get traffic(): number {
-    const relay = this.#relay;
-    return relay === null ? 0 : relay.bytesFromClient + relay.bytesFromUpstream;
+    return trafficOf(this.#relay);
   }
 
   get transactions(): number {
-    const relay = this.#relay;
-    return relay === null || relay instanceof Relay ? 0 : relay.transactions;
+    return transactionsOf(this.#relay);
+  }
+
+  get answers(): number {
+    return answersOf(this.#relay);
+  }
+
+  get isPooled(): boolean {
+    return !(this.#relay instanceof Relay);
+  }
+
+  get tenantTimeouts(): TenantTimeouts | null {
+    return this.#tenant === null ? null : this.#options.tenants.policyOf(this.#tenant);
+  }
+
+  /** It has run for longer than its tenant may; the session goes on. */
+  cancelStatement(limitMs: number): void {
+    this.#log.info("statement is over its time limit", { ...this.#record(), limit_ms: limitMs });
+    this.#canceller?.().catch((error) => {
+      this.#log.warn("statement could not be cancelled", {
+        error: error instanceof Error ? error.message : String(error),
+      });
+    });
   }
 
   /** A time limit has been passed: its backend is cleaned and used on. */
@@ -271,7 +292,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     });
   }
 
-  #logEnd(relay: Relay | PooledRelay | TransactionRelay, endedBy: string): void {
+  #logEnd(relay: NonNullable<AnyRelay>, endedBy: string): void {
     this.#log.info("client disconnected", {
       ...this.#record(),
       ended_by: endedBy,
@@ -360,11 +381,4 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       ms: Math.round(performance.now() - this.#startedAt),
     };
   }
-}
-
-/** What a session does with the backend that it has, if any. */
-function activityOf(member: PooledBackend | null): Activity {
-  if (member === null || member.backend.idle) return "idle";
-  const { ledger } = member.backend;
-  return ledger.owed > 0 || ledger.batchOpen || ledger.copyIn ? "busy" : "in transaction";
 }

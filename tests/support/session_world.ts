@@ -4,6 +4,7 @@ import type { LogFields, Logger } from "../../src/log.ts";
 import { AddressLimit } from "../../src/session/address_limit.ts";
 import { Session, type SessionOptions } from "../../src/session/session.ts";
 import { Tenants } from "../../src/session/tenants.ts";
+import { TimeLimits } from "../../src/session/time_limits.ts";
 import { contextReplies, readContextMessage, requestedValues } from "./context_message.ts";
 import { memoryPair, type MemoryPairOptions, type MemoryTransport } from "./memory_transport.ts";
 import {
@@ -60,6 +61,11 @@ const DEFAULTS: SessionOptions = {
   tenantKey: "payload",
   tenants: new Tenants(tenantRules()),
   failures: new AddressLimit(1_000),
+  limits: new TimeLimits({
+    clientIdleTimeout: null,
+    idleTransactionTimeout: null,
+    transactionTimeout: null,
+  }),
   refusal: null,
   handshakeMsMax: 3_000,
   dial: () => Promise.reject(new Error("replaced")),

@@ -8,6 +8,10 @@ export const NO_TENANT_LIMITS: TenantSettings = {
   tenantMaxConnections: null,
   tenantRateLimit: null,
   tenantRateBurst: null,
+  tenantIdleTimeout: null,
+  tenantStatementTimeout: null,
+  tenantSessionTimeout: null,
+  tenantQueryTimeout: null,
 };
 
 export function tenantRules(
