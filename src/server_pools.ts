@@ -116,8 +116,8 @@ export class ServerPools {
       : new AuthQuery({ sql, user, password, database, connect: this.#connect });
     return {
       mode: this.#mode,
-      checkout: (key, contextKey, signal) =>
-        this.#pools.checkout(JSON.stringify(key), contextKey, signal),
+      checkout: (key, contextKey, signal, share) =>
+        this.#pools.checkout(JSON.stringify(key), contextKey, signal, share),
       credentials: new ConfiguredCredentials({
         users,
         query: this.#authQuery,

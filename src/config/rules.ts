@@ -129,6 +129,7 @@ const POOLING_RULES: readonly Rule[] = [
   },
   atMost("pool_min_idle", "pool_size"),
   atMost("pool_min_idle", "pool_max_total"),
+  atMost("tenant_pool_min", "tenant_pool_max"),
 ];
 
 /** A number that must not be above another one, when both are set. */
@@ -248,7 +249,9 @@ export function ruleWarnings(merged: Merged): string[] {
     ...(settings.upstreamTls === "true" && !settings.upstreamTlsVerify
       ? idle(["upstream_tls_ca"], 'with "upstream_tls_verify" = false')
       : []),
-    ...(isPooling(settings) ? poolingWarnings(settings, idle) : idle(POOLING_KEYS, NOT_POOLING)),
+    ...(isPooling(settings)
+      ? poolingWarnings(settings, idle)
+      : idle([...POOLING_KEYS, "tenant_fair_shares", ...SHARE_KEYS], NOT_POOLING)),
     ...(settings.listenHost.some(isSocketDirectory)
       ? []
       : idle(["unix_socket_mode"], 'without a unix socket directory in "listen_host"')),
@@ -259,8 +262,13 @@ const NOT_POOLING = 'without "pool_mode"';
 const POOLING_KEYS = SETTINGS
   .filter(({ group, key }) => group === "Pooling" && key !== "pool_mode").map(({ key }) => key);
 
+const SHARE_KEYS: readonly SettingKey[] = [
+  ...["tenant_weight", "tenant_pool_max", "tenant_pool_min", "tenant_queue_max"] as const,
+];
+
 function poolingWarnings(settings: Settings, idle: Idle): string[] {
   return [
+    ...(settings.tenantFairShares ? [] : idle(SHARE_KEYS, 'with "tenant_fair_shares" = false')),
     ...(settings.authQuery === null
       ? idle(["auth_user", "auth_password", "auth_database"], 'without "auth_query"')
       : []),

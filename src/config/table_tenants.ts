@@ -147,7 +147,7 @@ const SHARES = {
       "Who waits, waits behind others of its own tenant, and tenants take turns by the time " +
       "they have used. `false`: first come, first served, whoever it is.",
     reloadable: true,
-    available: false,
+    available: true,
   },
   tenant_weight: {
     group: "Tenant limits",
@@ -155,7 +155,7 @@ const SHARES = {
     default: "1",
     sentence: "Share of a tenant, beside those of others.",
     reloadable: true,
-    available: false,
+    available: true,
   },
   tenant_pool_max: {
     group: "Tenant limits",
@@ -164,7 +164,7 @@ const SHARES = {
     example: "10",
     sentence: "Connections of a pool for one tenant at once.",
     reloadable: true,
-    available: false,
+    available: true,
   },
   tenant_pool_min: {
     group: "Tenant limits",
@@ -173,7 +173,7 @@ const SHARES = {
     sentence: "Connections that a tenant gets before others.",
     detail: "While a tenant that waits has fewer, the next that is free is its.",
     reloadable: true,
-    available: false,
+    available: true,
   },
   tenant_queue_max: {
     group: "Tenant limits",
@@ -182,7 +182,7 @@ const SHARES = {
     example: "100",
     sentence: "Clients of a tenant that wait for one pool.",
     reloadable: true,
-    available: false,
+    available: true,
   },
   tenants: {
     group: "Tenant limits",

@@ -22,7 +22,7 @@ import { LoginRelay, RefusedAtOnce } from "./login.ts";
 import { lend, type Lent, type Pooling, type PoolTarget } from "./lending.ts";
 import { type ClientTls, openClient, type StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
-import { share, type Shared } from "./sharing.ts";
+import { share as shareBackends, type Shared } from "./sharing.ts";
 import type { Tenants } from "./tenants.ts";
 
 /** The largest message that is held whole during a handshake; PostgreSQL sends none near it. */
@@ -119,11 +119,13 @@ export async function handshake(
   const login = prepareLogin(first, options);
   target.identified(login.facts, login.tenant);
   if (login.context !== null) log.debug("client identified", contextFields(login.context));
-  const { context, facts, user } = login;
-  if (login.tenant !== null) options.tenants.check(login.tenant);
-  if (options.pooling !== null && context !== null) {
-    const who = { user, role: facts.role, database: facts.database, context, startup: first };
-    const serve = options.pooling.mode === "session" ? lend : share;
+  const { context, facts, user, tenant } = login;
+  if (tenant !== null) options.tenants.check(tenant);
+  if (options.pooling !== null && context !== null && tenant !== null) {
+    const share = () => options.tenants.policyOf(tenant).share;
+    const { role, database } = facts;
+    const who = { user, role, database, context, startup: first, share };
+    const serve = options.pooling.mode === "session" ? lend : shareBackends;
     return await serve(client, who, options.pooling, target, deadline, log);
   }
   refuseFailing(options.failures, client.transport.peer);

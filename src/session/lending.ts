@@ -14,6 +14,7 @@ import { type StartupSettings, startupSettings } from "../context/startup_parame
 import type { Logger } from "../log.ts";
 import type { Inbox } from "../net/buffers.ts";
 import { writeAll } from "../net/transport.ts";
+import type { TenantShare } from "../pool/fairness.ts";
 import type { Lease } from "../pool/pool.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
 import { type AddressLimit, refuseFailing } from "./address_limit.ts";
@@ -52,6 +53,7 @@ export interface Pooling {
     key: PoolKey,
     contextKey: string,
     signal: AbortSignal,
+    share?: TenantShare,
   ) => Promise<Lease<PooledBackend>>;
   readonly credentials: Credentials;
   readonly method: AuthenticationMethod;
@@ -78,6 +80,8 @@ export interface Pooling {
 export interface PoolClient extends ClientName {
   readonly context: SessionContext;
   readonly startup: StartupPacket;
+  /** Its tenant's share of a pool, as it is now. */
+  readonly share: () => TenantShare;
 }
 
 /** Whom a client of a pool becomes. */
@@ -231,7 +235,7 @@ async function checkoutEstablished(
     const lease = await whileClientStays(
       client,
       deadline,
-      (signal) => pooling.checkout(key, context.key, signal),
+      (signal) => pooling.checkout(key, context.key, signal, who.share()),
       (late) => late.giveBack(),
     );
     deadline.phase = "establishing the session context";

@@ -47,7 +47,9 @@ export async function share(
     user: pooling.upstreamUser ?? role,
     startupSettings: startup.startupOnly,
   };
-  const linker = new Linker({ key, context, settings: startup.settings }, pooling.checkout, log);
+  const checkout: Pooling["checkout"] = (key, contextKey, signal) =>
+    pooling.checkout(key, contextKey, signal, who.share());
+  const linker = new Linker({ key, context, settings: startup.settings }, checkout, log);
   const parameters = await parametersFor(client, who, linker, startup.settings, pooling, deadline);
   linker.greeted(parameters);
   return { linker, cancelKey: await greet(client, who, parameters, pooling, target, deadline) };

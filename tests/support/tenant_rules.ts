@@ -12,6 +12,11 @@ export const NO_TENANT_LIMITS: TenantSettings = {
   tenantStatementTimeout: null,
   tenantSessionTimeout: null,
   tenantQueryTimeout: null,
+  tenantFairShares: true,
+  tenantWeight: 1,
+  tenantPoolMax: null,
+  tenantPoolMin: 0,
+  tenantQueueMax: null,
 };
 
 export function tenantRules(
