@@ -41,7 +41,7 @@ export function timeoutError(
 function cappedError({ tenant, poolMax }: TenantShare, msMax: number): PgError {
   return new PgError(
     SqlState.TooManyConnections,
-    `tenant ${quoted(tenant)} had all its ${poolMax} server connections for ${msMax / 1000} s`,
+    `tenant ${quoted(tenant)} used its ${poolMax} server connections for ${msMax / 1000} s`,
     { hint: "End transactions sooner; tenant_pool_max is the limit." },
   );
 }

@@ -22,7 +22,7 @@ Deno.test("timeoutError names the ceiling that was reached", () => {
 
 Deno.test("timeoutError names the tenant's maximum when that was it", () => {
   const { message, fields } = timeoutError(FULL, 1_500, null, SHARE);
-  assert.equal(message, 'tenant "acme" had all its 2 server connections for 1.5 s');
+  assert.equal(message, 'tenant "acme" used its 2 server connections for 1.5 s');
   assert.match(fields.hint!, /tenant_pool_max/);
 });
 
