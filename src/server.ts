@@ -3,15 +3,18 @@
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
 import { logger } from "./log.ts";
-import { addressText, isDirectory, listen } from "./net/address.ts";
+import { isDirectory, listen } from "./net/address.ts";
 import type { Listener } from "./net/tcp.ts";
 import type { Transport } from "./net/transport.ts";
-import { connectUpstream, type UpstreamOptions, type UpstreamTls } from "./pool/connect.ts";
+import type { TenantsFile } from "./config/tenants_file.ts";
+import type { UpstreamOptions, UpstreamTls } from "./pool/connect.ts";
 import type { PoolStats } from "./pool/pool.ts";
 import { type AuthUsers, type PoolSettings, ServerPools } from "./server_pools.ts";
 import { TenantPatterns } from "./context/tenant_patterns.ts";
+import { type NamedUpstream, Routes } from "./server_routes.ts";
 import { AddressLimit } from "./session/address_limit.ts";
 import { Admission, type Slot } from "./session/admission.ts";
+import { CancelKeys } from "./session/cancel_keys.ts";
 import type { ClientTls } from "./session/opening.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
 import { TenantPolicies, type TenantSettings } from "./session/tenant_policies.ts";
@@ -62,6 +65,9 @@ export interface TenantFiles {
   /** tenant_allow_file and tenant_deny_file; null when there is none. */
   readonly allow: readonly string[] | null;
   readonly deny: readonly string[] | null;
+  /** tenants. */
+  readonly file?: TenantsFile;
+  readonly upstreams?: ReadonlyMap<string, NamedUpstream>;
 }
 
 /** No TLS on either side, and no users of their own. */
@@ -93,6 +99,8 @@ export class Proxy {
   readonly #failures: AddressLimit;
   readonly #tenants: Tenants;
   readonly #limits: TimeLimits;
+  readonly #routes: Routes;
+  readonly #cancelKeys = new CancelKeys();
   /** The same object for all sessions that begin under it. */
   #sessionOptions: SessionOptions;
   #tlsOnlyOptions: SessionOptions;
@@ -112,9 +120,11 @@ export class Proxy {
     this.#limits = new TimeLimits(options);
     this.#limits.tenantShortest = rules.policies.shortestTimeout;
     const upstream = upstreamOptions(options, files);
+    this.#routes = new Routes(upstream, files.tenants?.upstreams ?? new Map());
+    const more = [files.users, this.#failures, this.#routes] as const;
     this.#pools = options.poolMode === "none"
       ? null
-      : new ServerPools(options.poolMode, options, upstream, files.users, this.#failures);
+      : new ServerPools(options.poolMode, options, upstream, ...more);
     this.#sessionOptions = this.#optionsForSessions(options, files);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
     this.#listeners = [...listening.plain, ...listening.tlsOnly];
@@ -139,7 +149,9 @@ export class Proxy {
   reload(options: ProxyOptions, files: FileContents): void {
     this.#admission.clientsMax = options.maxClientConnections;
     this.#failures.perMinute = options.authFailureLimit;
-    this.#pools?.reload(options, upstreamOptions(options, files), files.users);
+    const upstream = upstreamOptions(options, files);
+    this.#routes.update(upstream, files.tenants?.upstreams ?? new Map());
+    this.#pools?.reload(options, upstream, files.users);
     this.#sessionOptions = this.#optionsForSessions(options, files);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
     const rules = tenantRules(options, files);
@@ -241,7 +253,7 @@ export class Proxy {
   }
 
   #optionsForSessions(options: ProxyOptions, files: FileContents): SessionOptions {
-    const upstream = upstreamOptions(options, files);
+    const ownKeys = this.#routes.isBranched ? this.#cancelKeys : null;
     return {
       tenantSeparator: options.tenantSeparator,
       contextVariables: options.contextVariables,
@@ -257,8 +269,8 @@ export class Proxy {
       tenants: this.#tenants,
       failures: this.#failures,
       limits: this.#limits,
-      upstreamAddress: addressText(upstream.host, upstream.port),
-      dial: async (signal) => (await connectUpstream(upstream, signal)).transport,
+      cancelKeys: this.#pools?.pooling.cancelKeys ?? ownKeys,
+      routeOf: (upstream) => this.#routes.routeOf(upstream),
     };
   }
 
@@ -293,7 +305,7 @@ function tenantRules(options: ProxyOptions, { tenants }: FileContents): TenantRu
   return {
     allow: tenantPatterns(options.tenantAllow, tenants?.allow),
     deny: tenantPatterns(options.tenantDeny, tenants?.deny),
-    policies: new TenantPolicies(options),
+    policies: new TenantPolicies(options, tenants?.file),
   };
 }
 

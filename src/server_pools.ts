@@ -10,6 +10,7 @@ import { AddressLimit } from "./session/address_limit.ts";
 import type { AuthenticationMethod } from "./session/authentication.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
 import { AuthQuery, ConfiguredCredentials } from "./session/credentials.ts";
+import type { Routes } from "./server_routes.ts";
 import { Greetings } from "./session/greetings.ts";
 import type { Pooling, PoolKey } from "./session/lending.ts";
 
@@ -61,6 +62,7 @@ export class ServerPools {
   readonly #failures: AddressLimit;
   readonly #badCancels = new AddressLimit(BAD_CANCELS_PER_MINUTE);
   readonly #mode: Pooling["mode"];
+  readonly #routes: Routes;
   #settings: PoolSettings;
   #upstream: UpstreamOptions;
   #authQuery: AuthQuery | null = null;
@@ -72,7 +74,9 @@ export class ServerPools {
     upstream: UpstreamOptions,
     users: AuthUsers | null,
     failures: AddressLimit,
+    routes: Routes,
   ) {
+    this.#routes = routes;
     this.#mode = mode;
     this.#settings = settings;
     this.#upstream = upstream;
@@ -138,12 +142,19 @@ export class ServerPools {
 
   readonly #connect = (signal: AbortSignal) => connectUpstream(this.#upstream, signal);
 
-  #connector({ database, user, startupSettings }: PoolKey): Connector<PooledBackend> {
+  #connector({ upstream: id, database, user, startupSettings }: PoolKey): Connector<PooledBackend> {
+    const own = id === undefined ? null : this.#routes.upstreamOf(id);
+    const connect = own === null
+      ? this.#connect
+      : (signal: AbortSignal) => connectUpstream(own.options, signal);
     return {
       open: (signal) =>
         PooledBackend.open({
-          connect: this.#connect,
-          credentials: { user, password: this.#settings.upstreamPassword },
+          connect,
+          credentials: {
+            user,
+            password: own === null ? this.#settings.upstreamPassword : own.password,
+          },
           database,
           startupSettings,
           provesRoles: this.#settings.poolRoles === null,

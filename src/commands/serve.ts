@@ -9,13 +9,13 @@ import {
   type Settings,
 } from "../config/config.ts";
 import { configureLog, flushLog, logger } from "../log.ts";
-import { type FileContents, Proxy, type TenantFiles } from "../server.ts";
+import { type FileContents, Proxy } from "../server.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { ServiceNotifier } from "./notify.ts";
 import { writeAll } from "./output.ts";
 import { requireUpstreamPermission } from "./permissions.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
-import { loadTenantFiles, tenantFiles } from "./tenant_files.ts";
+import { type LoadedTenants, loadTenantFiles, tenantFiles } from "./tenant_files.ts";
 import { certificateFields, FileWatch, type LoadedTls, loadTls, tlsFiles } from "./tls_files.ts";
 
 /** Runs the proxy until a signal ends it. Resolves to the exit code. */
@@ -26,6 +26,9 @@ export async function serve(from: SettingsArguments): Promise<number> {
   requireUpstreamPermission(settings);
   const tls = loadTls(settings);
   const tenants = loadTenantFiles(settings);
+  for (const { options: { host, port } } of tenants.upstreams.values()) {
+    requireUpstreamPermission({ upstreamHost: host, upstreamPort: port });
+  }
   const proxy = await startProxy(settings, { ...tls, tenants });
   const service = new Service(from, { settings, tls, tenants }, proxy);
   await service.run();
@@ -63,7 +66,7 @@ function notifySocket(): string | undefined {
 interface InForce {
   readonly settings: Settings;
   readonly tls: LoadedTls;
-  readonly tenants: TenantFiles;
+  readonly tenants: LoadedTenants;
 }
 
 /** The running process: a proxy, the settings in force, and what signals do to them. */
@@ -75,7 +78,7 @@ class Service {
   readonly #ended = Promise.withResolvers<void>();
   #settings: Settings;
   #tls: LoadedTls;
-  #tenants: TenantFiles;
+  #tenants: LoadedTenants;
   #stopping = false;
 
   constructor(from: SettingsArguments, { settings, tls, tenants }: InForce, proxy: Proxy) {

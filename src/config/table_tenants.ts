@@ -190,8 +190,11 @@ const SHARES = {
     default: null,
     example: "/etc/pgvpd/tenants.toml",
     sentence: "File of what holds for single tenants.",
+    detail:
+      "Limits, settings of PostgreSQL and other upstreams, by name, pattern or class, in TOML. " +
+      "It is read again when it changes. See docs/tenants.md.",
     reloadable: true,
-    available: false,
+    available: true,
   },
 } as const satisfies Record<string, Row>;
 

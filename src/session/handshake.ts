@@ -8,18 +8,20 @@ import {
   findParameter,
   refuseReservedParameters,
   rewriteStartup,
+  withDatabase,
 } from "../context/startup_parameters.ts";
 import { tenantKeyOf, type TenantKeyRule } from "../context/tenant_key.ts";
 import { decodeUsername, parseUsername, type UsernameRules } from "../context/username.ts";
 import type { LogFields, Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
-import { type Transport, writeAll } from "../net/transport.ts";
+import { writeAll } from "../net/transport.ts";
 import { type AddressLimit, refuseFailing } from "./address_limit.ts";
 import { forwardCancel } from "./cancel.ts";
+import type { CancelKeys } from "./cancel_keys.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
 import { LoginRelay, RefusedAtOnce } from "./login.ts";
-import { lend, type Lent, type Pooling, type PoolTarget } from "./lending.ts";
+import { lend, type Lent, type Pooling, type PoolTarget, type Route } from "./lending.ts";
 import { type ClientTls, openClient, type StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
 import { share as shareBackends, type Shared } from "./sharing.ts";
@@ -40,8 +42,6 @@ export interface HandshakeOptions extends UsernameRules {
   readonly clearAllowed: boolean;
   /** How tenants share server connections; null when each has its own. */
   readonly pooling: Pooling | null;
-  /** The server's address, for messages. */
-  readonly upstreamAddress: string;
   /** What lists and limits know a tenant by. */
   readonly tenantKey: TenantKeyRule;
   readonly tenants: Tenants;
@@ -49,8 +49,10 @@ export interface HandshakeOptions extends UsernameRules {
   readonly failures: AddressLimit;
   /** Why no client may log in now; null when it may. A cancel request is passed on all the same. */
   readonly refusal: PgError | null;
-  /** Opens a connection to the server. Throws PgError, or the signal's reason when it aborts. */
-  readonly dial: (signal: AbortSignal) => Promise<Transport>;
+  /** Where a database is; null: where that of all is. Throws PgError when it is nowhere. */
+  readonly routeOf: (upstream: string | null) => Route;
+  /** The keys of sessions that a cancel request may mean; null: every key is the server's. */
+  readonly cancelKeys: CancelKeys | null;
 }
 
 /** Who is connected, as log records and admission know it. */
@@ -73,21 +75,19 @@ export interface Dedicated {
 
 /** Whose handshake it is. */
 export interface HandshakeTarget extends PoolTarget {
-  /**
-   * Called once, when the start-up message has been understood.
-   *
-   * @param tenant as lists and limits know it; null for a bypass user.
-   */
-  identified(facts: SessionFacts, tenant: string | null): void;
+  /** Called once, when the start-up message has been understood. */
+  identified(login: Pick<Login, "facts" | "tenant" | "route">): void;
 }
 
 /** What a start-up message amounts to. */
-interface Login {
+export interface Login {
   /** The name that the client has given. */
   readonly user: string;
   readonly facts: SessionFacts;
   /** As lists and limits know it; null for a bypass user. */
   readonly tenant: string | null;
+  /** Where its database is. */
+  readonly route: Route;
   readonly context: SessionContext | null;
   /** To the server, with the context as reset values. */
   readonly packet: Uint8Array;
@@ -117,14 +117,18 @@ export async function handshake(
   if (options.refusal !== null) throw options.refusal;
   if (first.encryption === null && !options.clearAllowed) throw encryptionRequired(options);
   const login = prepareLogin(first, options);
-  target.identified(login.facts, login.tenant);
+  target.identified(login);
   if (login.context !== null) log.debug("client identified", contextFields(login.context));
-  const { context, facts, user, tenant } = login;
+  const { context, facts, user, tenant, route } = login;
   if (tenant !== null) options.tenants.check(tenant);
   if (options.pooling !== null && context !== null && tenant !== null) {
-    const share = () => options.tenants.policyOf(tenant).share;
     const { role, database } = facts;
-    const who = { user, role, database, context, startup: first, share };
+    const { settings: tenantSettings } = options.tenants.policyOf(tenant);
+    const share = () => options.tenants.policyOf(tenant).share;
+    const who = {
+      ...{ user, role, database, context, startup: first },
+      ...{ share, tenantSettings, route },
+    };
     const serve = options.pooling.mode === "session" ? lend : shareBackends;
     return await serve(client, who, options.pooling, target, deadline, log);
   }
@@ -136,10 +140,14 @@ export async function handshake(
 async function passCancelOn(
   packet: Uint8Array,
   peer: string,
-  { pooling, dial }: HandshakeOptions,
+  { pooling, routeOf, cancelKeys }: HandshakeOptions,
   deadline: Deadline,
 ): Promise<void> {
-  if (pooling === null) return await forwardCancel(packet, dial, deadline);
+  if (pooling === null) {
+    const session = cancelKeys?.find(packet) ?? null;
+    if (session !== null) return await session.cancel();
+    return await forwardCancel(packet, routeOf(null).dial, deadline);
+  }
   if (!pooling.badCancels.allows(peer)) return;
   const session = pooling.cancelKeys.find(packet);
   // A key that fits nobody is dropped without a word.
@@ -209,15 +217,21 @@ function prepareLogin(startup: StartupPacket, options: HandshakeOptions): Login 
   if (options.superuserBypass.includes(username)) {
     encryption?.checkIdentity(username);
     const facts = { role: username, database: database || username, tenant: null };
-    return { user: username, facts, tenant: null, context: null, packet, plainPacket: null };
+    const route = options.routeOf(null);
+    return { user: username, facts, tenant: null, route, context: null, packet, plainPacket: null };
   }
   const identity = parseUsername(username, options);
   encryption?.checkIdentity(identity.values[0]!);
   refuseReservedParameters(parameters, options.contextVariables);
+  const tenant = tenantKeyOf(identity, options.tenantKey, options.contextVariables);
+  const policy = options.tenants.policyOf(tenant);
+  const route = options.routeOf(policy.upstream);
   const context = new SessionContext(
     options.contextVariables.map((name, index) => ({ name, value: identity.values[index]! })),
     options.setRole ?? identity.role,
+    options.pooling === null ? policy.settings : [],
   );
+  const routed = withDatabase(message, route.database);
   return {
     user: username,
     facts: {
@@ -225,10 +239,11 @@ function prepareLogin(startup: StartupPacket, options: HandshakeOptions): Login 
       database: database || identity.role,
       tenant: identity.values[0]!,
     },
-    tenant: tenantKeyOf(identity, options.tenantKey, options.contextVariables),
+    tenant,
+    route,
     context,
-    packet: encodeStartupMessage(rewriteStartup(message, identity.role, context)),
-    plainPacket: encodeStartupMessage(rewriteStartup(message, identity.role, null)),
+    packet: encodeStartupMessage(rewriteStartup(routed, identity.role, context)),
+    plainPacket: encodeStartupMessage(rewriteStartup(routed, identity.role, null)),
   };
 }
 
@@ -239,12 +254,12 @@ function contextFields({ settings }: SessionContext): LogFields {
 
 async function attempt(
   client: Inbox,
-  { context }: Login,
+  { context, route }: Login,
   packet: Uint8Array,
   { deadline, options, target }: Relaying,
 ): Promise<Dedicated> {
-  deadline.phase = `connecting to the upstream server at ${options.upstreamAddress}`;
-  const transport = await whileClientStays(client, deadline, options.dial, (late) => late.close());
+  deadline.phase = `connecting to the upstream server at ${route.address}`;
+  const transport = await whileClientStays(client, deadline, route.dial, (late) => late.close());
   try {
     const upstream = new Inbox(transport, HANDSHAKE_MESSAGE_SIZE_MAX);
     await deadline.race(

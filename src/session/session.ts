@@ -19,7 +19,7 @@ import {
   type SessionFacts,
 } from "./handshake.ts";
 import { checkIn } from "./check_in.ts";
-import type { Lent } from "./lending.ts";
+import type { Lent, Route } from "./lending.ts";
 import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import { RequestRewriter } from "./rewriting.ts";
@@ -52,6 +52,8 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   #facts: SessionFacts | null = null;
   /** As lists and limits know it; null for a bypass user. */
   #tenant: string | null = null;
+  /** Where its database is; null until that is known. */
+  #route: Route | null = null;
   /** What its tenant has one less of while the session lasts. */
   #place: Disposable | null = null;
   #deadline: Deadline | null = null;
@@ -132,9 +134,10 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   }
 
   /** Called by the handshake when it knows who this is. */
-  identified(facts: SessionFacts, tenant: string | null): void {
+  identified({ facts, tenant, route }: Parameters<HandshakeTarget["identified"]>[0]): void {
     this.#facts = facts;
     this.#tenant = tenant;
+    this.#route = route;
   }
 
   /** Called by the handshake when the client has shown who it is: now it counts. */
@@ -152,10 +155,10 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     this.#log.info("client connected", this.#record());
     const cancel = cancelRequest === null ? null : () => this.#sendCancel(cancelRequest);
     this.#canceller = cancel;
-    // Where there are pools, pgvpd must know whose key a cancel request shows.
+    // Where there are pools, or several servers, pgvpd must know whose key a cancel request shows.
     using _key = cancelRequest === null
       ? null
-      : this.#options.pooling?.cancelKeys.adopt(cancelRequest, this);
+      : this.#options.cancelKeys?.adopt(cancelRequest, this);
     const relay = new Relay(this.#client, upstream);
     this.#relay = relay;
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
@@ -316,7 +319,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
 
   async #sendCancel(request: Uint8Array): Promise<void> {
     using deadline = new Deadline(CANCEL_MS_MAX, "cancelling a query");
-    await forwardCancel(request, this.#options.dial, deadline);
+    await forwardCancel(request, this.#route!.dial, deadline);
   }
 
   async #onFailure(error: unknown): Promise<void> {

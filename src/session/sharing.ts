@@ -1,6 +1,7 @@
 // A client of a transaction pool: it is authenticated by pgvpd, and greeted; backends come later.
 
 import { startupSettings } from "../context/startup_parameters.ts";
+import { withTenantSettings } from "../context/tenant_settings.ts";
 import type { Logger } from "../log.ts";
 import type { Inbox } from "../net/buffers.ts";
 import type { CancelKey } from "./cancel_keys.ts";
@@ -12,6 +13,7 @@ import {
   negotiateVersion,
   type PoolClient,
   type Pooling,
+  poolKey,
   type PoolTarget,
 } from "./lending.ts";
 import { Linker } from "./linking.ts";
@@ -36,17 +38,14 @@ export async function share(
   deadline: Deadline,
   log: Logger,
 ): Promise<Shared> {
-  const startup = startupSettings(who.startup.message.parameters);
+  const own = startupSettings(who.startup.message.parameters);
+  const startup = withTenantSettings(own, who.tenantSettings);
   await negotiateVersion(client, who, startup, deadline);
   await logIn(client, who, pooling, deadline);
   target.authenticated();
   checkLists(who, pooling);
-  const { database, role, context } = who;
-  const key = {
-    database,
-    user: pooling.upstreamUser ?? role,
-    startupSettings: startup.startupOnly,
-  };
+  const { context } = who;
+  const key = poolKey(who, startup, pooling);
   const checkout: Pooling["checkout"] = (key, contextKey, signal) =>
     pooling.checkout(key, contextKey, signal, who.share());
   const linker = new Linker({ key, context, settings: startup.settings }, checkout, log);
@@ -58,14 +57,14 @@ export async function share(
 /** What others like this client were told, or, for the first of them, what a backend says. */
 async function parametersFor(
   client: Inbox,
-  { database, role, context }: PoolClient,
+  { database, role, context, route }: PoolClient,
   linker: Linker,
   settings: readonly { readonly name: string; readonly value: string }[],
   pooling: Pooling,
   deadline: Deadline,
 ): Promise<ReadonlyMap<string, string>> {
   const alike = settings.map(({ name, value }) => [name, value]);
-  const key = JSON.stringify([database, role, context.role, alike]);
+  const key = JSON.stringify([database, role, context.role, alike, route.id]);
   const known = pooling.greetings.find(key);
   if (known !== null) return known;
   deadline.phase = "waiting for a server connection";

@@ -109,7 +109,8 @@ function begin(
   } as const;
   const who = {
     ...{ user: "app.acme", role: "app", database: "shop", context: CONTEXT, startup },
-    share: () => EVERYBODY,
+    ...{ share: () => EVERYBODY, tenantSettings: [] },
+    route: { id: null, database: null, user: null },
   };
   const target = { cancel: () => Promise.resolve(), authenticated };
   const done = lend(

@@ -2,6 +2,7 @@
 
 import type { LogFields, Logger } from "../../src/log.ts";
 import { AddressLimit } from "../../src/session/address_limit.ts";
+import type { Route } from "../../src/session/lending.ts";
 import { Session, type SessionOptions } from "../../src/session/session.ts";
 import { Tenants } from "../../src/session/tenants.ts";
 import { TimeLimits } from "../../src/session/time_limits.ts";
@@ -44,6 +45,8 @@ export interface World {
 export interface WorldOptions extends Partial<SessionOptions> {
   /** One for each connection, the last of them for all further ones. */
   readonly servers?: readonly ServerScript[];
+  /** Instead of connecting to one of the servers. */
+  readonly dial?: Route["dial"];
   /** How both connections are cut, and how much they hold. */
   readonly wire?: MemoryPairOptions;
 }
@@ -57,7 +60,10 @@ const DEFAULTS: SessionOptions = {
   clientTls: null,
   clearAllowed: true,
   pooling: null,
-  upstreamAddress: "db.test:5432",
+  cancelKeys: null,
+  routeOf: () => {
+    throw new Error("replaced");
+  },
   tenantKey: "payload",
   tenants: new Tenants(tenantRules()),
   failures: new AddressLimit(1_000),
@@ -68,17 +74,16 @@ const DEFAULTS: SessionOptions = {
   }),
   refusal: null,
   handshakeMsMax: 3_000,
-  dial: () => Promise.reject(new Error("replaced")),
 };
 
 /** Starts a session with a client that has not said anything yet. */
 export function startSession(options: WorldOptions = {}): World {
-  const { servers = [serveTrust()], wire = {}, ...sessionOptions } = options;
+  const { servers = [serveTrust()], wire = {}, dial, ...sessionOptions } = options;
   const [near, far] = memoryPair({ ...wire, peers: ["client", "pgvpd"] });
   const upstreamSides: MemoryTransport[] = [];
   const scripts: Promise<void>[] = [];
   const log: LogEntry[] = [];
-  const dial = () => {
+  const connect = () => {
     const [there, server] = memoryPair({ ...wire, peers: ["pgvpd", "server"] });
     const script = servers[Math.min(upstreamSides.length, servers.length - 1)]!;
     upstreamSides.push(there);
@@ -87,7 +92,15 @@ export function startSession(options: WorldOptions = {}): World {
     scripts.push(running);
     return Promise.resolve(there);
   };
-  const session = new Session(far, { ...DEFAULTS, dial, ...sessionOptions }, recordingLog(log));
+  const route = {
+    id: null,
+    address: "db.test:5432",
+    database: null,
+    user: null,
+    dial: dial ?? connect,
+  };
+  const all = { ...DEFAULTS, routeOf: () => route, ...sessionOptions };
+  const session = new Session(far, all, recordingLog(log));
   const over = session.run().then(async () => {
     await Promise.all(scripts);
   });
