@@ -1,11 +1,14 @@
 // The pools of a proxy, and everything their clients are served with.
 
 import type { StoredPassword } from "./auth/password.ts";
+import { SqlState } from "./codec/codes.ts";
+import { PgError } from "./codec/error.ts";
 import type { Connector } from "./pool/pool.ts";
 import { connectUpstream, type UpstreamOptions } from "./pool/connect.ts";
 import { PooledBackend } from "./pool/pooled_backend.ts";
 import { Pools, type PoolsOptions } from "./pool/pools.ts";
 import type { PoolStats } from "./pool/pool.ts";
+import type { SessionStatePolicy } from "./protocol/session_state.ts";
 import { AddressLimit } from "./session/address_limit.ts";
 import type { AuthenticationMethod } from "./session/authentication.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
@@ -20,6 +23,9 @@ export interface PoolSettings {
   readonly queryWaitTimeout: number | null;
   /** Whether FunctionCall messages pass in transaction mode. */
   readonly poolFunctionCalls: boolean;
+  /** Statements that stay prepared on a server connection between transactions. */
+  readonly maxPreparedStatements: number;
+  readonly sessionState: SessionStatePolicy;
   readonly poolSize: number;
   readonly poolMinIdle: number;
   readonly poolMaxTotal: number | null;
@@ -102,14 +108,13 @@ export class ServerPools {
     this.#settings = settings;
     this.#upstream = upstream;
     this.#pools.options = poolsOptions(this.#mode, settings);
-    this.#authQuery?.close();
+    void this.#authQuery?.close();
     this.#pooling = this.#buildPooling(users);
   }
 
   /** Resolves when every connection is closed; those that are lent must come back first. */
   async close(): Promise<void> {
-    this.#authQuery?.close();
-    await this.#pools.close();
+    await Promise.all([this.#authQuery?.close(), this.#pools.close()]);
   }
 
   #buildPooling(users: AuthUsers | null): Pooling {
@@ -137,6 +142,8 @@ export class ServerPools {
       cancelKeys: this.#cancelKeys,
       greetings: this.#greetings,
       functionCallsAllowed: this.#settings.poolFunctionCalls,
+      preparedStatementsMax: this.#settings.maxPreparedStatements,
+      sessionState: this.#settings.sessionState,
     };
   }
 
@@ -148,20 +155,34 @@ export class ServerPools {
       ? this.#connect
       : (signal: AbortSignal) => connectUpstream(own.options, signal);
     return {
-      open: (signal) =>
-        PooledBackend.open({
-          connect,
-          credentials: {
-            user,
-            password: own === null ? this.#settings.upstreamPassword : own.password,
-          },
-          database,
-          startupSettings,
-          provesRoles: this.#settings.poolRoles === null,
-        }, AbortSignal.any([signal, AbortSignal.timeout(OPEN_MS_MAX)])),
+      open: async (signal) => {
+        const late = AbortSignal.timeout(OPEN_MS_MAX);
+        try {
+          return await PooledBackend.open({
+            connect,
+            credentials: {
+              user,
+              password: own === null ? this.#settings.upstreamPassword : own.password,
+            },
+            database,
+            startupSettings,
+            provesRoles: this.#settings.poolRoles === null,
+          }, AbortSignal.any([signal, late]));
+        } catch (error) {
+          throw error === late.reason ? openedTooLate() : error;
+        }
+      },
       isAlive: (member, signal) => member.isAlive(signal),
     };
   }
+}
+
+function openedTooLate(): PgError {
+  return new PgError(
+    SqlState.SqlClientUnableToEstablishConnection,
+    `the upstream server did not let pgvpd in within ${OPEN_MS_MAX / 1_000} s`,
+    { hint: "Is it PostgreSQL that listens at upstream_host and upstream_port?" },
+  );
 }
 
 function poolsOptions(mode: Pooling["mode"], settings: PoolSettings): PoolsOptions {

@@ -135,6 +135,7 @@ class RowsQuery extends Conversation<TextRow[]> {
     if (isAsynchronous(type)) return;
     if (type === BackendMessage.ErrorResponse) {
       this.#failure ??= failed(bytes, start, end);
+      if (isFatal(bytes, start, end)) throw this.#failure;
       return;
     }
     // The connection stays in step: the failure is told when the server is ready again.
@@ -177,14 +178,25 @@ export function confirmation(context: SessionContext, fresh: boolean): Exchange<
 
 class Confirmation extends Conversation<void> {
   readonly #confirmation: ContextConfirmation;
+  #refusal: unknown = null;
   constructor(backend: Backend, context: SessionContext, fresh: boolean) {
     super(backend);
     this.#confirmation = new ContextConfirmation(context, fresh);
   }
 
   protected message(type: number, bytes: Uint8Array, start: number, end: number): void {
-    const step = this.#confirmation.step(type, bytes, start, end);
-    if (step === "confirmed") this.finish();
+    // A context that the server refuses leaves the connection in step: it is told at its end.
+    if (this.#refusal !== null) {
+      if (type === BackendMessage.ReadyForQuery) this.finishWith(this.#refusal);
+      return;
+    }
+    try {
+      const step = this.#confirmation.step(type, bytes, start, end);
+      if (step === "confirmed") this.finish();
+    } catch (error) {
+      if (type !== BackendMessage.ErrorResponse || isFatal(bytes, start, end)) throw error;
+      this.#refusal = error;
+    }
   }
 }
 
@@ -197,6 +209,11 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
     at += part.length;
   }
   return bytes;
+}
+
+/** Nothing comes behind it: the server ends the connection. */
+function isFatal(bytes: Uint8Array, start: number, end: number): boolean {
+  return parseErrorResponse(bytes, start, end).severity !== "ERROR";
 }
 
 function failed(bytes: Uint8Array, start: number, end: number): StatementFailed {

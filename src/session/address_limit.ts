@@ -1,8 +1,5 @@
 // How often one address may fail before it is not listened to for a while.
 
-import { SqlState } from "../codec/codes.ts";
-import { PgError } from "../codec/error.ts";
-
 /** Addresses that are remembered; the one that failed longest ago is forgotten first. */
 const ADDRESSES_MAX = 10_000;
 const MINUTE_MS = 60_000;
@@ -44,16 +41,6 @@ export class AddressLimit {
   #leftIn({ left, at }: Bucket): number {
     return Math.min(this.perMinute, left + (this.now() - at) * this.perMinute / MINUTE_MS);
   }
-}
-
-/** @throws {PgError} 28000 when too many logins from there have failed. */
-export function refuseFailing(failures: AddressLimit, peer: string): void {
-  if (failures.allows(peer)) return;
-  throw new PgError(
-    SqlState.InvalidAuthorizationSpecification,
-    "too many failed logins from this address",
-    { hint: "Wait a minute. auth_failure_limit is how many there may be in one." },
-  );
 }
 
 /** The address in `192.0.2.7:51234`; of an IPv6 address the network of one customer, /64. */

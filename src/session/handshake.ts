@@ -15,7 +15,8 @@ import { decodeUsername, parseUsername, type UsernameRules } from "../context/us
 import type { LogFields, Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import { writeAll } from "../net/transport.ts";
-import { type AddressLimit, refuseFailing } from "./address_limit.ts";
+import type { AddressLimit } from "./address_limit.ts";
+import { refuseBlocked } from "./authentication.ts";
 import { forwardCancel } from "./cancel.ts";
 import type { CancelKeys } from "./cancel_keys.ts";
 import type { Deadline } from "./deadline.ts";
@@ -132,7 +133,7 @@ export async function handshake(
     const serve = options.pooling.mode === "session" ? lend : shareBackends;
     return await serve(client, who, options.pooling, target, deadline, log);
   }
-  refuseFailing(options.failures, client.transport.peer);
+  refuseBlocked(options.failures, client.transport.peer);
   return await connectDedicated(client, login, { deadline, options, log, target });
 }
 

@@ -18,8 +18,8 @@ import { type Transport, writeAll } from "../net/transport.ts";
 import type { TenantShare } from "../pool/fairness.ts";
 import type { Lease } from "../pool/pool.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
-import { type AddressLimit, refuseFailing } from "./address_limit.ts";
-import { authenticate, type AuthenticationMethod } from "./authentication.ts";
+import type { AddressLimit } from "./address_limit.ts";
+import { authenticate, type AuthenticationMethod, refuseBlocked } from "./authentication.ts";
 import {
   CANCEL_KEY_SIZE,
   CANCEL_KEY_SIZE_3_2,
@@ -33,6 +33,7 @@ import { ClientGone } from "./endings.ts";
 import type { Greetings } from "./greetings.ts";
 import type { StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
+import type { RewritingOptions } from "./rewriting.ts";
 
 export const PROTOCOL_3_2 = (3 << 16) | 2;
 /** How many backends that turn out dead a client does not notice. */
@@ -63,7 +64,7 @@ export interface Route {
 }
 
 /** How clients of pools are served. */
-export interface Pooling {
+export interface Pooling extends RewritingOptions {
   /** For how long a client is lent a backend. */
   readonly mode: "session" | "transaction";
   readonly checkout: (
@@ -89,8 +90,6 @@ export interface Pooling {
   readonly cancelKeys: CancelKeys;
   /** What clients of transaction pools are greeted with. */
   readonly greetings: Greetings;
-  /** Whether FunctionCall messages pass in transaction mode. */
-  readonly functionCallsAllowed: boolean;
 }
 
 /** Who wants to be served. */
@@ -192,8 +191,8 @@ export async function logIn(
   pooling: Pooling,
   deadline: Deadline,
 ): Promise<void> {
-  const { peer } = client.transport;
-  refuseFailing(pooling.failures, peer);
+  const { method, failures } = pooling;
+  refuseBlocked(failures, client.transport.peer);
   refuseOpenCleartext(client, who, pooling);
   deadline.phase = "looking up the client's password";
   const found: { secret: FoundSecret | null } = await whileClientStays(
@@ -202,21 +201,18 @@ export async function logIn(
     async (signal) => ({ secret: await pooling.credentials.find(who, signal) }),
     () => {},
   );
-  try {
-    const { user, startup: { encryption } } = who;
-    const { secret } = found;
-    await authenticate({ client, user, secret, method: pooling.method, encryption, deadline });
-  } catch (error) {
-    const isFailure = error instanceof PgError && error.sqlState === SqlState.InvalidPassword;
-    if (isFailure) pooling.failures.failed(peer);
-    throw error;
-  }
+  const { user, startup: { encryption } } = who;
+  const { secret } = found;
+  await authenticate({ client, user, secret, method, encryption, failures, deadline });
 }
+
+/** Peers on the same machine: nobody listens in on the way. */
+const NEARBY = /^(unix:|127\.|\[::1\]|\[::ffff:127\.)/;
 
 function refuseOpenCleartext(client: Inbox, { startup }: PoolClient, pooling: Pooling): void {
   if (pooling.method !== "cleartext" || pooling.cleartextAnywhere) return;
   const { peer } = client.transport;
-  if (startup.encryption !== null || /^(unix:|127\.|\[::1\])/.test(peer)) return;
+  if (startup.encryption !== null || NEARBY.test(peer)) return;
   throw new PgError(
     SqlState.InvalidAuthorizationSpecification,
     "a cleartext password is not asked for over a connection that is not encrypted",

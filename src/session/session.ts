@@ -198,7 +198,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
 
   async #serveShared({ linker, cancelKey }: Shared): Promise<void> {
     this.#log.info("client connected", this.#record());
-    const requests = new RequestRewriter(this.#options.pooling!.functionCallsAllowed);
+    const requests = new RequestRewriter(this.#options.pooling!);
     const relay = new TransactionRelay(this.#client, linker, requests, (reason, member) => {
       this.#log.info("client keeps its server connection", {
         ...this.#record(),
@@ -207,14 +207,14 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       });
     });
     this.#relay = relay;
-    const cancel = async () => await relay.member?.cancel((request) => this.#sendCancel(request));
-    this.#canceller = cancel;
+    this.#canceller = () => relay.cancel((request) => this.#sendCancel(request));
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
     const watched = this.#options.limits.watch(this);
-    const endedBy = await relay.run();
-    watched[Symbol.dispose]();
-    this.#canceller = null;
-    cancelKey[Symbol.dispose]();
+    const endedBy = await relay.run().finally(() => {
+      watched[Symbol.dispose]();
+      this.#canceller = null;
+      cancelKey[Symbol.dispose]();
+    });
     this.#logFailure(relay.failure);
     this.#logEnd(relay, endedBy);
     this.#client.transport.close();
@@ -344,6 +344,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
         ...this.#record(),
         sqlstate: error.sqlState,
         error: error.message,
+        ...(error.cause instanceof Error ? { cause: error.cause.message } : {}),
       });
       return await this.#sayGoodbye(error.encode());
     }

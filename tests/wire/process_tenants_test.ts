@@ -1,4 +1,4 @@
-// Promise: the files about tenants are taken when they are good, and change nothing when they are not.
+// Promise: files about tenants are taken when they are good, and change nothing when they are not.
 
 import assert from "node:assert/strict";
 import { PgvpdProcess, TestDirectory } from "../support/process_pgvpd.ts";
