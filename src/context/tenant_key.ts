@@ -5,9 +5,6 @@ import type { Identity } from "./username.ts";
 /** `payload`, `first`, or the name of a context variable. */
 export type TenantKeyRule = string;
 
-/** The names of rules that are no variable's. */
-export const TENANT_KEY_WORDS = ["payload", "first"] as const;
-
 /** The tenant of an identity. */
 export function tenantKeyOf(
   { payload, values }: Identity,

@@ -30,7 +30,7 @@ export function unescaped(pattern: string): string {
 const ANY_RUN = 0;
 const ANY_ONE = 1;
 
-/** One pattern. Matching takes time in proportion to both lengths at most, whatever they are. */
+/** One pattern. Matching takes steps as many as the product of both lengths, at the very most. */
 export class Glob {
   /** Characters, and what stands for them. */
   readonly #parts: readonly (string | typeof ANY_RUN | typeof ANY_ONE)[];

@@ -103,7 +103,15 @@ export class FairShares<W> {
     return this.#accounts.size;
   }
 
-  /** The account of a tenant; what holds for it from now on is what this share says. */
+  /** Whether a tenant may be given a member that is there, past everybody who waits. */
+  mayBegin({ tenant, poolMax }: TenantShare): boolean {
+    return this.#ready === 0 && (this.#accounts.get(tenant)?.active ?? 0) < poolMax;
+  }
+
+  /**
+   * The account of a tenant, which must join or begin at once. What holds for it from now on is what
+   * this share says.
+   */
   account(share: TenantShare): Account<W> {
     let account = this.#accounts.get(share.tenant);
     if (account === undefined) {

@@ -23,6 +23,8 @@ export type { Connector, Lease, PoolMember, PoolStats } from "./slots.ts";
 export interface PoolOptions extends BackoffRange {
   /** `pool_size`: members at most, those being opened included. */
   readonly size: number;
+  /** When no idle member has served the same context: the longest unused one, not the last. */
+  readonly takesLongestUnused?: boolean;
   /** `pool_min_idle`: idle members kept ready, once the first has been opened. */
   readonly minIdle: number;
   /** `pool_max_waiting`: clients that may wait while no member is being made ready for them. */
@@ -101,16 +103,9 @@ export class Pool<M extends PoolMember> implements GroupedPool {
   ): Promise<Lease<M>> {
     if (signal.aborted) return Promise.reject(signal.reason);
     if (this.#closing !== null) return Promise.reject(this.#closing.error);
+    const lease = this.checkoutNow(contextKey, share);
+    if (lease !== null) return Promise.resolve(lease);
     const account = this.#waiters.shares.account(share);
-    if (this.#waiters.shares.ready === 0 && !account.isCapped) {
-      const freshSince = this.#clock.now() - this.settings.checkAfterIdleMs;
-      const slot = this.#slots.findIdle(contextKey, freshSince);
-      if (slot !== undefined) {
-        const lease = this.#lend(slot, contextKey, account);
-        this.advance();
-        return Promise.resolve(lease);
-      }
-    }
     const msMax = this.settings.checkoutTimeoutMs;
     const timeoutError = () => this.#timeoutError(msMax, account);
     const patience = { signal, msMax, timeoutError };
@@ -124,6 +119,19 @@ export class Pool<M extends PoolMember> implements GroupedPool {
       this.advance(); // it may be unused
     }
     return served;
+  }
+
+  /** The same, when a member can be lent at once and nobody waits for it; else null. */
+  checkoutNow(contextKey: string | null, share: TenantShare = EVERYBODY): Lease<M> | null {
+    const { shares } = this.#waiters;
+    if (this.#closing !== null || !shares.mayBegin(share)) return null;
+    const { checkAfterIdleMs, takesLongestUnused } = this.settings;
+    const freshSince = this.#clock.now() - checkAfterIdleMs;
+    const slot = this.#slots.findIdle(contextKey, freshSince, takesLongestUnused);
+    if (slot === undefined) return null;
+    const lease = this.#lend(slot, contextKey, shares.account(share));
+    this.advance();
+    return lease;
   }
 
   get options(): PoolOptions {

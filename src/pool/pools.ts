@@ -72,6 +72,15 @@ export class Pools<M extends PoolMember> {
     return pool.checkout(contextKey, signal, share);
   }
 
+  /** {@linkcode Pool.checkoutNow} of the pool with this key, when there is one. */
+  checkoutNow(
+    key: string,
+    contextKey: string | null,
+    share: TenantShare = EVERYBODY,
+  ): Lease<M> | null {
+    return this.#pools.get(key)?.checkoutNow(contextKey, share) ?? null;
+  }
+
   get options(): PoolsOptions {
     return this.#settings;
   }

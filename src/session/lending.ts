@@ -73,6 +73,12 @@ export interface Pooling extends RewritingOptions {
     signal: AbortSignal,
     share?: TenantShare,
   ) => Promise<Lease<PooledBackend>>;
+  /** The same without waiting; null when that is not possible. */
+  readonly checkoutNow?: (
+    key: PoolKey,
+    contextKey: string,
+    share?: TenantShare,
+  ) => Lease<PooledBackend> | null;
   readonly credentials: Credentials;
   readonly method: AuthenticationMethod;
   /** Whether a cleartext password may be asked for on a network that is not encrypted. */

@@ -34,7 +34,7 @@ export class Linker {
    */
   readonly contextKey: string;
   readonly #client: LinkedClient;
-  readonly #checkout: Pooling["checkout"];
+  readonly #pool: Pick<Pooling, "checkout" | "checkoutNow">;
   readonly #log: Logger;
   readonly #staying: readonly Setting[];
   /** The values that the client has been greeted with: what its RESET goes back to. */
@@ -45,9 +45,13 @@ export class Linker {
   #lastMember: PooledBackend | null = null;
   #lastReports = 0;
 
-  constructor(client: LinkedClient, checkout: Pooling["checkout"], log: Logger) {
+  constructor(
+    client: LinkedClient,
+    pool: Pick<Pooling, "checkout" | "checkoutNow">,
+    log: Logger,
+  ) {
     this.#client = client;
-    this.#checkout = checkout;
+    this.#pool = pool;
     this.#log = log;
     this.#staying = client.settings.filter(({ name }) => !ALWAYS_FOLLOWING.has(name.toLowerCase()));
     const settings = this.#staying.map(({ name, value }) => [name, value]);
@@ -55,13 +59,25 @@ export class Linker {
   }
 
   /**
-   * A backend that is the client's until it is given back. The context is confirmed.
+   * A backend that is the client's until it is given back. The context is confirmed. At once when
+   * there is one that needs nothing: that is the case that must cost nothing.
    *
    * @throws {PgError} when there is none, or a setting is refused; the signal's reason.
    */
-  async link(signal: AbortSignal): Promise<Lease<PooledBackend>> {
+  link(signal: AbortSignal): Lease<PooledBackend> | Promise<Lease<PooledBackend>> {
+    const lease = this.#pool.checkoutNow?.(this.#client.key, this.contextKey) ?? null;
+    return lease !== null && this.#isReady(lease.member) ? lease : this.#linkLater(lease, signal);
+  }
+
+  /** @param first a backend that is to be prepared, if there is one already. */
+  async #linkLater(
+    first: Lease<PooledBackend> | null,
+    signal: AbortSignal,
+  ): Promise<Lease<PooledBackend>> {
     for (let attempt = 1;; attempt++) {
-      const lease = await this.#checkout(this.#client.key, this.contextKey, signal);
+      const lease = first !== null && attempt === 1
+        ? first
+        : await this.#pool.checkout(this.#client.key, this.contextKey, signal);
       try {
         await this.#prepare(lease.member, signal);
         return lease;
@@ -76,6 +92,18 @@ export class Linker {
         });
       }
     }
+  }
+
+  /** It has the context and everything that the client wants, and nothing is on its way. */
+  #isReady(member: PooledBackend): boolean {
+    if (this.#wanted === null || !member.isAtRest) return false;
+    if (member.contextKey !== this.contextKey || member.confirmedContext === null) return false;
+    const { reports, parameters } = member.backend;
+    if (this.#lastMember === member && this.#lastReports === reports) return true;
+    if (this.#changesOn(member, this.#wanted, parameters).length > 0) return false;
+    this.#lastMember = member;
+    this.#lastReports = reports;
+    return true;
   }
 
   /** The client has been told these values, at its start; they are not changed any more. */

@@ -46,12 +46,25 @@ export async function share(
   checkLists(who, pooling);
   const { context } = who;
   const key = poolKey(who, startup, pooling);
-  const checkout: Pooling["checkout"] = (key, contextKey, signal) =>
-    pooling.checkout(key, contextKey, signal, who.share());
-  const linker = new Linker({ key, context, settings: startup.settings }, checkout, log);
+  const linker = new Linker(
+    { key, context, settings: startup.settings },
+    ofShare(pooling, who.share),
+    log,
+  );
   const parameters = await parametersFor(client, who, linker, startup.settings, pooling, deadline);
   linker.greeted(parameters);
   return { linker, cancelKey: await greet(client, who, parameters, pooling, target, deadline) };
+}
+
+/** The pools, with the tenant's share of them. */
+function ofShare(
+  { checkout, checkoutNow }: Pooling,
+  share: PoolClient["share"],
+): Pick<Pooling, "checkout" | "checkoutNow"> {
+  return {
+    checkout: (key, contextKey, signal) => checkout(key, contextKey, signal, share()),
+    checkoutNow: (key, contextKey) => checkoutNow?.(key, contextKey, share()) ?? null,
+  };
 }
 
 /** What others like this client were told, or, for the first of them, what a backend says. */
@@ -71,7 +84,7 @@ async function parametersFor(
   const lease = await whileClientStays(
     client,
     deadline,
-    (signal) => linker.link(signal),
+    async (signal) => await linker.link(signal),
     (late) => late.giveBack(),
   );
   const { parameters } = lease.member.backend;
