@@ -2,8 +2,9 @@
 //
 //   deno task bench:noisy [--seconds 15] [--noisy 500] [--query-ms 200]
 //
-// Tenant A floods a pool of ten connections; tenants B to K do one small transaction every 50 ms each.
-// What they wait is measured from the moment at which they wanted to begin. Compare within a run only.
+// Tenant A floods a pool of ten connections; tenants B to K do one small transaction every 50 ms
+// each. What they wait is measured from the moment at which they wanted to begin. Compare within a
+// run only.
 
 import pg from "pg";
 import { ROLE, type Route, Routes } from "./routes.ts";
@@ -39,7 +40,7 @@ const [seconds, noisy, queryMs] = [
 await using routes = await Routes.start();
 const pool = [
   ...["--pool-mode", "transaction", "--pool-size", `${POOL_SIZE}`],
-  ...["--query-wait-timeout", "2m"], // whoever waits behind the storm is to be measured, not refused
+  ...["--query-wait-timeout", "2m"], // who waits behind the storm is measured, not refused
   ...["--pool-password", PASSWORD, "--upstream-password", PASSWORD, "--pool-auth", "cleartext"],
 ];
 const fair = await routes.pgvpd(pool);
@@ -58,7 +59,7 @@ const samples = [
 ];
 printTable(samples);
 
-/** Runs the quiet tenants, beside so many noisy clients, and measures when both have settled. */
+/** Runs the quiet tenants beside so many noisy clients, and measures when all have settled. */
 async function measure(name: string, route: Route, noisyClients: number): Promise<Sample> {
   console.log(`· ${name}`);
   let [isOver, isMeasured, served] = [false, false, 0];

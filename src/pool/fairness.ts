@@ -28,7 +28,7 @@ export const EVERYBODY: TenantShare = {
 
 /** Time that a tenant of weight 1 is granted in one round. */
 export const QUANTUM_MS = 10;
-/** Whoever has used more than this beyond its share owes no more: how long it can be passed over. */
+/** Nobody owes more than this, whatever it has used: how long it can be passed over. */
 export const DEBT_MS_MAX = 1_000;
 /** Tenants that are neither here nor waiting, and are remembered for their debts. */
 export const DEBTORS_MAX = 10_000;
@@ -109,8 +109,8 @@ export class FairShares<W> {
   }
 
   /**
-   * The account of a tenant, which must join or begin at once. What holds for it from now on is what
-   * this share says.
+   * The account of a tenant, which must join or begin at once. What this share says holds for it
+   * from now on.
    */
   account(share: TenantShare): Account<W> {
     let account = this.#accounts.get(share.tenant);
