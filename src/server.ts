@@ -3,18 +3,26 @@
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
 import { logger } from "./log.ts";
-import { addressText, isDirectory, listen } from "./net/address.ts";
+import { isDirectory, listen } from "./net/address.ts";
 import type { Listener } from "./net/tcp.ts";
 import type { Transport } from "./net/transport.ts";
-import { connectUpstream, type UpstreamOptions, type UpstreamTls } from "./pool/connect.ts";
+import type { TenantsFile } from "./config/tenants_file.ts";
+import type { UpstreamOptions, UpstreamTls } from "./pool/connect.ts";
 import type { PoolStats } from "./pool/pool.ts";
 import { type AuthUsers, type PoolSettings, ServerPools } from "./server_pools.ts";
+import { TenantPatterns } from "./context/tenant_patterns.ts";
+import { type NamedUpstream, Routes } from "./server_routes.ts";
+import { AddressLimit } from "./session/address_limit.ts";
 import { Admission, type Slot } from "./session/admission.ts";
+import { CancelKeys } from "./session/cancel_keys.ts";
 import type { ClientTls } from "./session/opening.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
+import { TenantPolicies, type TenantSettings } from "./session/tenant_policies.ts";
+import { type TenantRules, Tenants } from "./session/tenants.ts";
+import { TimeLimits, type TimeLimitSettings } from "./session/time_limits.ts";
 
 /** What a proxy needs; the names are those of the settings, times are in milliseconds. */
-export interface ProxyOptions extends PoolSettings {
+export interface ProxyOptions extends PoolSettings, TimeLimitSettings, TenantSettings {
   readonly poolMode: "none" | "session" | "transaction";
   readonly listenHost: readonly string[];
   readonly port: number;
@@ -31,6 +39,12 @@ export interface ProxyOptions extends PoolSettings {
   readonly maxClientConnections: number;
   readonly tcpKeepalive: boolean;
   readonly unixSocketMode: number;
+  readonly authFailureLimit: number;
+  /** `payload`, `first`, or a context variable. */
+  readonly tenantKey: string;
+  /** Names and patterns; null: everybody who is not denied. */
+  readonly tenantAllow: readonly string[] | null;
+  readonly tenantDeny: readonly string[] | null;
   /** Whether clients may, or must, use TLS. */
   readonly clientTls: "disable" | "allow" | "require";
 }
@@ -42,6 +56,18 @@ export interface FileContents {
   /** Null when there is no certificate to show. */
   readonly client: ClientTls | null;
   readonly upstream: UpstreamTls;
+  /** Left out: none of them is named. */
+  readonly tenants?: TenantFiles;
+}
+
+/** What the files about tenants hold. */
+export interface TenantFiles {
+  /** tenant_allow_file and tenant_deny_file; null when there is none. */
+  readonly allow: readonly string[] | null;
+  readonly deny: readonly string[] | null;
+  /** tenants. */
+  readonly file?: TenantsFile;
+  readonly upstreams?: ReadonlyMap<string, NamedUpstream>;
 }
 
 /** No TLS on either side, and no users of their own. */
@@ -70,6 +96,11 @@ export class Proxy {
   /** Null without pooling. */
   readonly #pools: ServerPools | null;
   readonly #admission: Admission;
+  readonly #failures: AddressLimit;
+  readonly #tenants: Tenants;
+  readonly #limits: TimeLimits;
+  readonly #routes: Routes;
+  readonly #cancelKeys = new CancelKeys();
   /** The same object for all sessions that begin under it. */
   #sessionOptions: SessionOptions;
   #tlsOnlyOptions: SessionOptions;
@@ -83,10 +114,18 @@ export class Proxy {
 
   private constructor(options: ProxyOptions, files: FileContents, listening: Listening) {
     this.#admission = new Admission(options.maxClientConnections);
+    this.#failures = new AddressLimit(options.authFailureLimit);
+    const rules = tenantRules(options, files);
+    this.#tenants = new Tenants(rules);
+    this.#limits = new TimeLimits(options);
+    this.#limits.tenantShortest = rules.policies.shortestTimeout;
+    const upstream = upstreamOptions(options, files);
+    this.#routes = new Routes(upstream, files.tenants?.upstreams ?? new Map());
+    const more = [files.users, this.#failures, this.#routes] as const;
     this.#pools = options.poolMode === "none"
       ? null
-      : new ServerPools(options.poolMode, options, upstreamOptions(options, files), files.users);
-    this.#sessionOptions = sessionOptions(options, files, this.#pools);
+      : new ServerPools(options.poolMode, options, upstream, ...more);
+    this.#sessionOptions = this.#optionsForSessions(options, files);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
     this.#listeners = [...listening.plain, ...listening.tlsOnly];
     this.#tlsOnly = listening.tlsOnly;
@@ -109,9 +148,16 @@ export class Proxy {
    */
   reload(options: ProxyOptions, files: FileContents): void {
     this.#admission.clientsMax = options.maxClientConnections;
-    this.#pools?.reload(options, upstreamOptions(options, files), files.users);
-    this.#sessionOptions = sessionOptions(options, files, this.#pools);
+    this.#failures.perMinute = options.authFailureLimit;
+    const upstream = upstreamOptions(options, files);
+    this.#routes.update(upstream, files.tenants?.upstreams ?? new Map());
+    this.#pools?.reload(options, upstream, files.users);
+    this.#sessionOptions = this.#optionsForSessions(options, files);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
+    const rules = tenantRules(options, files);
+    this.#tenants.rules = rules;
+    this.#limits.settings = options;
+    this.#limits.tenantShortest = rules.policies.shortestTimeout;
   }
 
   /** Where clients connect. */
@@ -206,6 +252,28 @@ export class Proxy {
     this.#sessions.set(session, life);
   }
 
+  #optionsForSessions(options: ProxyOptions, files: FileContents): SessionOptions {
+    const ownKeys = this.#routes.isBranched ? this.#cancelKeys : null;
+    return {
+      tenantSeparator: options.tenantSeparator,
+      contextVariables: options.contextVariables,
+      valueSeparator: options.valueSeparator,
+      superuserBypass: options.superuserBypass,
+      setRole: options.setRole,
+      handshakeMsMax: options.handshakeTimeout,
+      refusal: null,
+      clientTls: options.clientTls === "disable" ? null : files.client,
+      clearAllowed: options.clientTls !== "require",
+      pooling: this.#pools?.pooling ?? null,
+      tenantKey: options.tenantKey,
+      tenants: this.#tenants,
+      failures: this.#failures,
+      limits: this.#limits,
+      cancelKeys: this.#pools?.pooling.cancelKeys ?? ownKeys,
+      routeOf: (upstream) => this.#routes.routeOf(upstream),
+    };
+  }
+
   /** A place for a client, or, when the house is full, for the time it takes to tell it so. */
   #takeSlot(): { slot: Slot | null; refusal: PgError | null } {
     try {
@@ -224,25 +292,20 @@ function upstreamOptions(options: ProxyOptions, files: FileContents): UpstreamOp
   return { host, port, keepAlive, tls: files.upstream };
 }
 
-function sessionOptions(
-  options: ProxyOptions,
-  files: FileContents,
-  pools: ServerPools | null,
-): SessionOptions {
-  const upstream = upstreamOptions(options, files);
+/** Who is in the setting, and who is in the file; null when there is neither. */
+function tenantPatterns(
+  listed: readonly string[] | null,
+  inFile: readonly string[] | null | undefined,
+): TenantPatterns | null {
+  if (listed === null && (inFile ?? null) === null) return null;
+  return new TenantPatterns([...listed ?? [], ...inFile ?? []]);
+}
+
+function tenantRules(options: ProxyOptions, { tenants }: FileContents): TenantRules {
   return {
-    tenantSeparator: options.tenantSeparator,
-    contextVariables: options.contextVariables,
-    valueSeparator: options.valueSeparator,
-    superuserBypass: options.superuserBypass,
-    setRole: options.setRole,
-    handshakeMsMax: options.handshakeTimeout,
-    refusal: null,
-    clientTls: options.clientTls === "disable" ? null : files.client,
-    clearAllowed: options.clientTls !== "require",
-    pooling: pools?.pooling ?? null,
-    upstreamAddress: addressText(upstream.host, upstream.port),
-    dial: async (signal) => (await connectUpstream(upstream, signal)).transport,
+    allow: tenantPatterns(options.tenantAllow, tenants?.allow),
+    deny: tenantPatterns(options.tenantDeny, tenants?.deny),
+    policies: new TenantPolicies(options, tenants?.file),
   };
 }
 

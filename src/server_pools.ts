@@ -13,12 +13,12 @@ import { AddressLimit } from "./session/address_limit.ts";
 import type { AuthenticationMethod } from "./session/authentication.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
 import { AuthQuery, ConfiguredCredentials } from "./session/credentials.ts";
+import type { Routes } from "./server_routes.ts";
 import { Greetings } from "./session/greetings.ts";
 import type { Pooling, PoolKey } from "./session/lending.ts";
-import { TimeLimits, type TimeLimitSettings } from "./session/time_limits.ts";
 
 /** The settings that pools need; times are in milliseconds. */
-export interface PoolSettings extends TimeLimitSettings {
+export interface PoolSettings {
   /** Time to wait for a connection in transaction mode; null: poolCheckoutTimeout. */
   readonly queryWaitTimeout: number | null;
   /** Whether FunctionCall messages pass in transaction mode. */
@@ -43,7 +43,6 @@ export interface PoolSettings extends TimeLimitSettings {
   readonly authUser: string | null;
   readonly authPassword: string | null;
   readonly authDatabase: string | null;
-  readonly authFailureLimit: number;
   readonly upstreamUser: string | null;
   readonly upstreamPassword: string | null;
 }
@@ -69,9 +68,9 @@ export class ServerPools {
   readonly #cancelKeys = new CancelKeys();
   readonly #greetings = new Greetings();
   readonly #failures: AddressLimit;
-  readonly #limits: TimeLimits;
   readonly #badCancels = new AddressLimit(BAD_CANCELS_PER_MINUTE);
   readonly #mode: Pooling["mode"];
+  readonly #routes: Routes;
   #settings: PoolSettings;
   #upstream: UpstreamOptions;
   #authQuery: AuthQuery | null = null;
@@ -82,12 +81,14 @@ export class ServerPools {
     settings: PoolSettings,
     upstream: UpstreamOptions,
     users: AuthUsers | null,
+    failures: AddressLimit,
+    routes: Routes,
   ) {
+    this.#routes = routes;
     this.#mode = mode;
     this.#settings = settings;
     this.#upstream = upstream;
-    this.#failures = new AddressLimit(settings.authFailureLimit);
-    this.#limits = new TimeLimits(settings);
+    this.#failures = failures;
     this.#pools = new Pools(
       poolsOptions(this.#mode, settings),
       (key) => this.#connector(JSON.parse(key)),
@@ -108,8 +109,6 @@ export class ServerPools {
   reload(settings: PoolSettings, upstream: UpstreamOptions, users: AuthUsers | null): void {
     this.#settings = settings;
     this.#upstream = upstream;
-    this.#failures.perMinute = settings.authFailureLimit;
-    this.#limits.settings = settings;
     this.#pools.options = poolsOptions(this.#mode, settings);
     void this.#authQuery?.close();
     this.#pooling = this.#buildPooling(users);
@@ -128,9 +127,10 @@ export class ServerPools {
       : new AuthQuery({ sql, user, password, database, connect: this.#connect });
     return {
       mode: this.#mode,
-      checkout: (key, contextKey, signal) =>
-        this.#pools.checkout(this.#keyText(key), contextKey, signal),
-      checkoutNow: (key, contextKey) => this.#pools.checkoutNow(this.#keyText(key), contextKey),
+      checkout: (key, contextKey, signal, share) =>
+        this.#pools.checkout(this.#keyText(key), contextKey, signal, share),
+      checkoutNow: (key, contextKey, share) =>
+        this.#pools.checkoutNow(this.#keyText(key), contextKey, share),
       credentials: new ConfiguredCredentials({
         users,
         query: this.#authQuery,
@@ -145,7 +145,6 @@ export class ServerPools {
       badCancels: this.#badCancels,
       cancelKeys: this.#cancelKeys,
       greetings: this.#greetings,
-      limits: this.#limits,
       functionCallsAllowed: this.#settings.poolFunctionCalls,
       preparedStatementsMax: this.#settings.maxPreparedStatements,
       sessionState: this.#settings.sessionState,
@@ -160,14 +159,21 @@ export class ServerPools {
 
   readonly #connect = (signal: AbortSignal) => connectUpstream(this.#upstream, signal);
 
-  #connector({ database, user, startupSettings }: PoolKey): Connector<PooledBackend> {
+  #connector({ upstream: id, database, user, startupSettings }: PoolKey): Connector<PooledBackend> {
+    const own = id === undefined ? null : this.#routes.upstreamOf(id);
+    const connect = own === null
+      ? this.#connect
+      : (signal: AbortSignal) => connectUpstream(own.options, signal);
     return {
       open: async (signal) => {
         const late = AbortSignal.timeout(OPEN_MS_MAX);
         try {
           return await PooledBackend.open({
-            connect: this.#connect,
-            credentials: { user, password: this.#settings.upstreamPassword },
+            connect,
+            credentials: {
+              user,
+              password: own === null ? this.#settings.upstreamPassword : own.password,
+            },
             database,
             startupSettings,
             provesRoles: this.#settings.poolRoles === null,

@@ -2,15 +2,16 @@
 
 import {
   describeEffective,
+  type Group,
   problemsOf,
   problemText,
   resolveSettings,
   SETTINGS,
-  type Settings,
 } from "../config/config.ts";
 import { CommandError } from "./failure.ts";
 import { printError, printLine } from "./output.ts";
 import { readSources, readWhatCanBeRead, type SettingsArguments } from "./settings.ts";
+import { loadTenantFiles } from "./tenant_files.ts";
 import { loadTls } from "./tls_files.ts";
 
 /** Prints every problem and warning; 1 when there is a problem. */
@@ -19,9 +20,13 @@ export function checkConfig(from: SettingsArguments): number {
   const sources = readWhatCanBeRead(from, (error) => told.push(error.message));
   const { problems, warnings, settings } = problemsOf(sources);
   told.push(...problems.map(problemText));
-  const tlsKeys: readonly (string | null)[] = SETTINGS.filter(({ group }) => group === "TLS")
-    .map(({ key }) => key);
-  if (!problems.some(({ key }) => tlsKeys.includes(key))) told.push(...certificateFaults(settings));
+  const isFree = (group: Group) => {
+    const keys: readonly (string | null)[] = SETTINGS.filter((each) => each.group === group)
+      .map(({ key }) => key);
+    return !problems.some(({ key }) => keys.includes(key));
+  };
+  if (isFree("TLS")) told.push(...faultsOf(() => loadTls(settings)));
+  if (isFree("Tenant limits")) told.push(...faultsOf(() => loadTenantFiles(settings)));
   for (const warning of warnings) printError(`warning: ${warning}`);
   for (const problem of told) printError(problem);
   if (told.length === 0) printLine("The configuration is good.");
@@ -29,10 +34,10 @@ export function checkConfig(from: SettingsArguments): number {
   return told.length === 0 ? 0 : 1;
 }
 
-/** What is wrong with the certificates, which none of the settings' problems is about. */
-function certificateFaults(settings: Settings): string[] {
+/** What is wrong with the contents of files, which none of the settings' problems is about. */
+function faultsOf(load: () => unknown): string[] {
   try {
-    loadTls(settings);
+    load();
     return [];
   } catch (error) {
     if (error instanceof CommandError) return [error.message];

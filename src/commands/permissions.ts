@@ -6,8 +6,9 @@ import { addressText } from "../net/address.ts";
 import { CommandError } from "./failure.ts";
 
 /** @throws {CommandError} that names the flag, when the upstream server may not be reached. */
-export function requireUpstreamPermission(settings: Settings): void {
-  const { upstreamHost, upstreamPort } = settings;
+export function requireUpstreamPermission(
+  { upstreamHost, upstreamPort }: Pick<Settings, "upstreamHost" | "upstreamPort">,
+): void {
   const address = addressText(upstreamHost, upstreamPort);
   const needed: [flag: string, descriptor: Deno.PermissionDescriptor][] =
     upstreamHost.startsWith("/")

@@ -9,12 +9,13 @@ import {
   type Settings,
 } from "../config/config.ts";
 import { configureLog, flushLog, logger } from "../log.ts";
-import { Proxy } from "../server.ts";
+import { type FileContents, Proxy } from "../server.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { ServiceNotifier } from "./notify.ts";
 import { writeAll } from "./output.ts";
 import { requireUpstreamPermission } from "./permissions.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
+import { type LoadedTenants, loadTenantFiles, tenantFiles } from "./tenant_files.ts";
 import { certificateFields, FileWatch, type LoadedTls, loadTls, tlsFiles } from "./tls_files.ts";
 
 /** Runs the proxy until a signal ends it. Resolves to the exit code. */
@@ -24,7 +25,12 @@ export async function serve(from: SettingsArguments): Promise<number> {
   for (const warning of warnings) logger("process").warn(warning);
   requireUpstreamPermission(settings);
   const tls = loadTls(settings);
-  const service = new Service(from, settings, tls, await startProxy(settings, tls));
+  const tenants = loadTenantFiles(settings);
+  for (const { options: { host, port } } of tenants.upstreams.values()) {
+    requireUpstreamPermission({ upstreamHost: host, upstreamPort: port });
+  }
+  const proxy = await startProxy(settings, { ...tls, tenants });
+  const service = new Service(from, { settings, tls, tenants }, proxy);
   await service.run();
   return 0;
 }
@@ -38,9 +44,9 @@ function startLog(settings: Settings): void {
   });
 }
 
-async function startProxy(settings: Settings, tls: LoadedTls): Promise<Proxy> {
+async function startProxy(settings: Settings, files: FileContents): Promise<Proxy> {
   try {
-    return await Proxy.start(settings, tls);
+    return await Proxy.start(settings, files);
   } catch (error) {
     const hosts = settings.listenHost.join(", ");
     const { port, tlsPort } = settings;
@@ -56,6 +62,13 @@ function notifySocket(): string | undefined {
   return state === "granted" ? Deno.env.get(variable) : undefined;
 }
 
+/** What is in force at the start. */
+interface InForce {
+  readonly settings: Settings;
+  readonly tls: LoadedTls;
+  readonly tenants: LoadedTenants;
+}
+
 /** The running process: a proxy, the settings in force, and what signals do to them. */
 class Service {
   readonly #from: SettingsArguments;
@@ -65,12 +78,14 @@ class Service {
   readonly #ended = Promise.withResolvers<void>();
   #settings: Settings;
   #tls: LoadedTls;
+  #tenants: LoadedTenants;
   #stopping = false;
 
-  constructor(from: SettingsArguments, settings: Settings, tls: LoadedTls, proxy: Proxy) {
+  constructor(from: SettingsArguments, { settings, tls, tenants }: InForce, proxy: Proxy) {
     this.#from = from;
     this.#settings = settings;
     this.#tls = tls;
+    this.#tenants = tenants;
     this.#proxy = proxy;
   }
 
@@ -86,7 +101,10 @@ class Service {
       context_variables: this.#settings.contextVariables.join(","),
     });
     this.#logCertificates();
-    using _watch = new FileWatch(() => tlsFiles(this.#settings), () => this.#reloadTls());
+    using _watch = new FileWatch(
+      () => [...tlsFiles(this.#settings), ...tenantFiles(this.#settings)],
+      () => this.#reloadFiles(),
+    );
     await this.#notifier.ready();
     await this.#ended.promise;
     flushLog();
@@ -150,13 +168,29 @@ class Service {
       ...Object.fromEntries(kept.map((property) => [property, old[property]])),
     };
     startLog(this.#settings);
-    this.#reloadTls();
+    this.#reloadFiles();
     this.#log.info("configuration reloaded", { changes: changes.length });
   }
 
-  /** Takes the certificates as the files hold them now; when they cannot be used, the old ones. */
-  #reloadTls(): void {
+  /** Takes what the files hold now; where that cannot be used, what they held before. */
+  #reloadFiles(): void {
     if (this.#stopping) return;
+    this.#reloadTls();
+    this.#reloadTenants();
+    this.#proxy.reload(this.#settings, { ...this.#tls, tenants: this.#tenants });
+  }
+
+  #reloadTenants(): void {
+    try {
+      this.#tenants = loadTenantFiles(this.#settings);
+    } catch (error) {
+      this.#log.error("files about tenants cannot be used: what they held before stays", {
+        error: error instanceof CommandError ? error.message : reasonOf(error),
+      });
+    }
+  }
+
+  #reloadTls(): void {
     try {
       const loaded = loadTls(this.#settings);
       const shown = ({ own }: LoadedTls) => own.map(({ identity }) => identity.certificates).join();
@@ -168,7 +202,6 @@ class Service {
         error: error instanceof CommandError ? error.message : reasonOf(error),
       });
     }
-    this.#proxy.reload(this.#settings, this.#tls);
   }
 
   #logCertificates(): void {

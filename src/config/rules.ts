@@ -129,6 +129,7 @@ const POOLING_RULES: readonly Rule[] = [
   },
   atMost("pool_min_idle", "pool_size"),
   atMost("pool_min_idle", "pool_max_total"),
+  atMost("tenant_pool_min", "tenant_pool_max"),
 ];
 
 /** A number that must not be above another one, when both are set. */
@@ -149,12 +150,15 @@ const RULES: readonly Rule[] = [
   ...TLS_RULES,
   ...POOLING_RULES,
   {
-    keys: ["tenant_allow", "tenant_deny"],
-    check: (settings, name) =>
-      settings.tenantAllow !== null && settings.tenantDeny !== null
-        ? ["tenant_deny", `"tenant_deny" and ${name("tenant_allow")} exclude each other; keep one`]
-        : null,
+    keys: ["tenant_key", "context_variables"],
+    check: ({ tenantKey, contextVariables }) => {
+      const words = ["payload", "first", ...contextVariables.map((name) => name.toLowerCase())];
+      return words.includes(tenantKey.toLowerCase())
+        ? null
+        : ["tenant_key", `"tenant_key" is ${tenantKey}, which is not in "context_variables"`];
+    },
   },
+  setNeeds("tenant_rate_burst", "tenant_rate_limit"),
   samePort("tls_port", "port", (settings) => settings.tlsPort === settings.port),
   samePort("admin_port", "port", (settings) => settings.adminPort === settings.port),
   samePort("admin_port", "tls_port", (settings) => settings.adminPort === settings.tlsPort),
@@ -245,7 +249,9 @@ export function ruleWarnings(merged: Merged): string[] {
     ...(settings.upstreamTls === "true" && !settings.upstreamTlsVerify
       ? idle(["upstream_tls_ca"], 'with "upstream_tls_verify" = false')
       : []),
-    ...(isPooling(settings) ? poolingWarnings(settings, idle) : idle(POOLING_KEYS, NOT_POOLING)),
+    ...(isPooling(settings)
+      ? poolingWarnings(settings, idle)
+      : idle([...POOLING_KEYS, "tenant_fair_shares", ...SHARE_KEYS], NOT_POOLING)),
     ...(settings.listenHost.some(isSocketDirectory)
       ? []
       : idle(["unix_socket_mode"], 'without a unix socket directory in "listen_host"')),
@@ -256,8 +262,13 @@ const NOT_POOLING = 'without "pool_mode"';
 const POOLING_KEYS = SETTINGS
   .filter(({ group, key }) => group === "Pooling" && key !== "pool_mode").map(({ key }) => key);
 
+const SHARE_KEYS: readonly SettingKey[] = [
+  ...["tenant_weight", "tenant_pool_max", "tenant_pool_min", "tenant_queue_max"] as const,
+];
+
 function poolingWarnings(settings: Settings, idle: Idle): string[] {
   return [
+    ...(settings.tenantFairShares ? [] : idle(SHARE_KEYS, 'with "tenant_fair_shares" = false')),
     ...(settings.authQuery === null
       ? idle(["auth_user", "auth_password", "auth_database"], 'without "auth_query"')
       : []),

@@ -5,6 +5,7 @@
 import { host, listenHosts } from "./hosts.ts";
 import type { Row } from "./row.ts";
 import { POOLING } from "./table_pooling.ts";
+import { TENANTS } from "./table_tenants.ts";
 import { TLS } from "./table_tls.ts";
 import {
   boolean,
@@ -66,6 +67,15 @@ export const TABLE = {
     default: "30s",
     sentence: "Time for start-up, authentication and context.",
     aliases: ["handshake_timeout_secs"],
+    reloadable: true,
+    available: true,
+  },
+  auth_failure_limit: {
+    group: "Listening",
+    type: count(1),
+    default: "30",
+    sentence: "Failed logins of one address in a minute.",
+    detail: "Further logins from there are refused, whoever asks for the password.",
     reloadable: true,
     available: true,
   },
@@ -151,51 +161,7 @@ export const TABLE = {
   },
   ...POOLING,
   ...TLS,
-  tenant_allow: {
-    group: "Tenant limits",
-    type: nameList("tenants"),
-    default: null,
-    example: "acme,globex",
-    sentence: "Only these tenants may connect.",
-    reloadable: true,
-    available: false,
-  },
-  tenant_deny: {
-    group: "Tenant limits",
-    type: nameList("tenants"),
-    default: null,
-    example: "initech",
-    sentence: "These tenants may not connect.",
-    reloadable: true,
-    available: false,
-  },
-  tenant_max_connections: {
-    group: "Tenant limits",
-    type: count(1),
-    default: null,
-    example: "50",
-    sentence: "Connections of one tenant at once.",
-    reloadable: true,
-    available: false,
-  },
-  tenant_rate_limit: {
-    group: "Tenant limits",
-    type: count(1),
-    default: null,
-    example: "10",
-    sentence: "New connections of one tenant in a second.",
-    reloadable: true,
-    available: false,
-  },
-  tenant_query_timeout: {
-    group: "Tenant limits",
-    type: duration({ min: "1ms", max: "168h" }),
-    default: null,
-    example: "60s",
-    sentence: "Silence before a tenant's connection is ended.",
-    reloadable: true,
-    available: false,
-  },
+  ...TENANTS,
   resolvers: {
     group: "Resolvers",
     type: path("a resolver file"),

@@ -271,15 +271,6 @@ const LOGINS = {
     reloadable: true,
     available: true,
   },
-  auth_failure_limit: {
-    group: "Pooling",
-    type: count(1),
-    default: "30",
-    sentence: "Failed logins of one address in a minute.",
-    detail: "Further logins from there are refused.",
-    reloadable: true,
-    available: true,
-  },
   upstream_user: {
     group: "Pooling",
     type: roleName(),

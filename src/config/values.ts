@@ -263,6 +263,22 @@ export function variableNames(): ValueType<readonly string[]> {
   }, { emptyAllowed: false, keyOf: (item) => item.toLowerCase() });
 }
 
+/** The part of a user name that tenants are known by. */
+export function tenantKey(): ValueType<string> {
+  const allowed = '"payload", "first" or one of "context_variables"';
+  return {
+    ...text(allowed, "word"),
+    choices: ["payload", "first"],
+    parse(value) {
+      const written = value.trim();
+      const word = written.toLowerCase();
+      if (word === "payload" || word === "first") return word;
+      if (!VARIABLE_NAME.test(written)) throw new ValueError(`must be ${allowed}`);
+      return written;
+    },
+  };
+}
+
 /** Comma separated; an item's parser throws ValueError; items with one key are doubles. */
 export function list(
   allowed: string,

@@ -26,22 +26,35 @@ export class SessionContext {
   /** Parse, Bind, Execute, Close and Sync that set everything and read it back. */
   readonly message: Uint8Array;
 
-  constructor(variables: readonly Setting[], readonly role: string) {
+  /**
+   * @param defaults settings that the session begins with, and may change: the server must take
+   * them, in whatever spelling it has for their values.
+   */
+  constructor(
+    variables: readonly Setting[],
+    readonly role: string,
+    readonly defaults: readonly Setting[] = [],
+  ) {
     this.settings = [...variables, { name: "role", value: role }];
+    const all = this.#all;
     this.message = encodeBinaryQuery(
-      statement(this.settings.length),
-      this.settings.flatMap(({ name, value }) => [UTF8.encode(name), UTF8.encode(value)]),
+      statement(all.length),
+      all.flatMap(({ name, value }) => [UTF8.encode(name), UTF8.encode(value)]),
     );
+  }
+
+  get #all(): Setting[] {
+    return [...this.settings, ...this.defaults];
   }
 
   /** The same for the same settings: for telling contexts apart, never for letting anybody in. */
   get key(): string {
-    return JSON.stringify(this.settings.map(({ name, value }) => [name, value]));
+    return JSON.stringify(this.#all.map(({ name, value }) => [name, value]));
   }
 
   /** The same as start-up parameters: what RESET ALL, RESET ROLE and DISCARD ALL go back to. */
   get startupParameters(): StartupParameter[] {
-    return this.settings.map(({ name, value }) => ({ name, value: UTF8.encode(value) }));
+    return this.#all.map(({ name, value }) => ({ name, value: UTF8.encode(value) }));
   }
 }
 
@@ -116,8 +129,8 @@ export class ContextConfirmation {
   }
 
   #checkRow(row: MessageReader): void {
-    const { settings } = this.context;
-    if (row.int16() !== 2 * settings.length) throw outOfStep();
+    const { settings, defaults } = this.context;
+    if (row.int16() !== 2 * (settings.length + defaults.length)) throw outOfStep();
     for (const { name, value } of settings) {
       const wanted = UTF8.encode(value);
       const before = readValue(row);
@@ -126,6 +139,10 @@ export class ContextConfirmation {
       if (this.fresh && before !== null && !isUnset(name, before) && !equals(before, wanted)) {
         throw wouldNotLast(name);
       }
+    }
+    for (const { name } of defaults) {
+      readValue(row);
+      if (readValue(row) === null) throw notTaken(name);
     }
     row.expectEnd();
   }

@@ -33,6 +33,14 @@ export function rewriteStartup(
   };
 }
 
+/** The message with another database; null: with the client's own. */
+export function withDatabase(message: StartupMessage, database: string | null): StartupMessage {
+  if (database === null) return message;
+  const others = message.parameters.filter(({ name }) => name !== "database");
+  const parameter = { name: "database", value: UTF8.encode(database) };
+  return { ...message, parameters: [...others, parameter] };
+}
+
 /**
  * Refuses what would let a tenant's client decide its own context, or leave row-level security.
  *

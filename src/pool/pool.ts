@@ -4,12 +4,20 @@ import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { Backoff, type BackoffRange } from "./backoff.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { type Account, EVERYBODY, type TenantShare } from "./fairness.ts";
 import { Alone, type GroupedPool, type PoolGroup } from "./group.ts";
-import { crowdError, openError, type PoolUsage, timeoutError } from "./refusals.ts";
-import { type Connector, type PoolMember, type PoolStats, Slot, Slots } from "./slots.ts";
-import { Waiters } from "./waiters.ts";
+import { crowdRefusal, openError, type PoolUsage, timeoutError } from "./refusals.ts";
+import {
+  type Connector,
+  type Lease,
+  type PoolMember,
+  type PoolStats,
+  Slot,
+  Slots,
+} from "./slots.ts";
+import { type Waiter, Waiters } from "./waiters.ts";
 
-export type { Connector, PoolMember, PoolStats } from "./slots.ts";
+export type { Connector, Lease, PoolMember, PoolStats } from "./slots.ts";
 
 /** May be changed at any time. Of the times, Infinity means never. */
 export interface PoolOptions extends BackoffRange {
@@ -31,17 +39,6 @@ export interface PoolOptions extends BackoffRange {
   readonly checkAfterIdleMs: number;
 }
 
-/** The one owner of a member, and so of a place in the pool. The first call ends the ownership. */
-export interface Lease<M> extends Disposable {
-  readonly member: M;
-  /** It is clean: to the first who waits, else to the idle ones. */
-  giveBack(): void;
-  /** Closes it. The reason is counted: one of a few words. */
-  discard(reason: string): void;
-  /** Discards it as "abandoned", unless it was given back. */
-  [Symbol.dispose](): void;
-}
-
 /** What a pool stands in; each part has a usual one. */
 export interface PoolSurroundings {
   readonly clock?: Clock;
@@ -56,12 +53,12 @@ const CHECK_MS_MAX = 1_000;
 const LIFETIME_JITTER = 0.1;
 
 /**
- * Lends members to whoever asks first. Everything follows from `advance`: as many members are made
- * ready as there are waiters; a member that is ready goes to the first of them, whoever it was
+ * Lends members to whoever asks. Everything follows from `advance`: as many members are made ready
+ * as there are waiters; a member that is ready goes to the one whose turn it is, whoever it was
  * opened for.
  *
  * Invariants: members and openings <= size; nobody waits while an idle member or a place is free,
- * but for the pause behind a failure and the bounds of the group.
+ * but for the pause behind a failure, the bounds of the group, and a tenant that has its maximum.
  */
 export class Pool<M extends PoolMember> implements GroupedPool {
   readonly #slots = new Slots<M>();
@@ -99,32 +96,40 @@ export class Pool<M extends PoolMember> implements GroupedPool {
    *     being closed; else the reason why no member can be opened.
    * @throws the signal's reason when it aborts before a member is lent.
    */
-  checkout(contextKey: string | null, signal: AbortSignal): Promise<Lease<M>> {
+  checkout(
+    contextKey: string | null,
+    signal: AbortSignal,
+    share: TenantShare = EVERYBODY,
+  ): Promise<Lease<M>> {
     if (signal.aborted) return Promise.reject(signal.reason);
     if (this.#closing !== null) return Promise.reject(this.#closing.error);
-    const lease = this.checkoutNow(contextKey);
+    const lease = this.checkoutNow(contextKey, share);
     if (lease !== null) return Promise.resolve(lease);
+    const account = this.#waiters.shares.account(share);
     const msMax = this.settings.checkoutTimeoutMs;
-    const timeoutError = () => this.#timeoutError(msMax);
+    const timeoutError = () => this.#timeoutError(msMax, account);
     const patience = { signal, msMax, timeoutError };
-    const { waiter, served } = this.#waiters.join(contextKey, this.#group.nextTicket(), patience);
+    const ticket = this.#group.nextTicket();
+    const { waiter, served } = this.#waiters.join(contextKey, ticket, patience, account);
     this.advance();
-    if (this.#waiters.length - this.#coming > this.settings.maxWaiting) {
+    const refusal = crowdRefusal(account, this.#coming, this.#usage, this.settings.maxWaiting);
+    if (refusal !== null) {
       this.#counters.refusals++;
-      waiter.refuse(crowdError(this.#usage, this.settings.maxWaiting));
+      waiter.refuse(refusal);
       this.advance(); // it may be unused
     }
     return served;
   }
 
-  /** The same, when a member can be lent at once and nobody waits; else null. */
-  checkoutNow(contextKey: string | null): Lease<M> | null {
-    if (this.#waiters.length > 0 || this.#closing !== null) return null;
+  /** The same, when a member can be lent at once and nobody waits for it; else null. */
+  checkoutNow(contextKey: string | null, share: TenantShare = EVERYBODY): Lease<M> | null {
+    const { shares } = this.#waiters;
+    if (this.#closing !== null || !shares.mayBegin(share)) return null;
     const { checkAfterIdleMs, takesLongestUnused } = this.settings;
     const freshSince = this.#clock.now() - checkAfterIdleMs;
     const slot = this.#slots.findIdle(contextKey, freshSince, takesLongestUnused);
     if (slot === undefined) return null;
-    const lease = this.#lend(slot, contextKey);
+    const lease = this.#lend(slot, contextKey, shares.account(share));
     this.advance();
     return lease;
   }
@@ -213,7 +218,7 @@ export class Pool<M extends PoolMember> implements GroupedPool {
   }
 
   get #lacksIdle(): boolean {
-    const idle = this.#slots.count.idle + this.#coming - this.#waiters.length;
+    const idle = this.#slots.count.idle + this.#coming - this.#waiters.shares.ready;
     return this.#counters.opened > 0 && idle < this.settings.minIdle;
   }
 
@@ -294,7 +299,7 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     const waiter = this.#waiters.at(0);
     if (waiter !== undefined) {
       this.#counters.waitMs += this.#clock.now() - waiter.since;
-      waiter.serve(this.#lend(slot, waiter.contextKey));
+      waiter.serve(this.#lend(slot, waiter.contextKey, waiter.account));
       return;
     }
     this.#slots.move(slot, "idle", this.#clock.now());
@@ -308,12 +313,19 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     return slot.expiry(this.settings.maxLifetimeMs) <= this.#clock.now() ? "lifetime" : null;
   }
 
-  #lend(slot: Slot<M>, contextKey: string | null): Lease<M> {
+  #lend(
+    slot: Slot<M>,
+    contextKey: string | null,
+    account: Account<Waiter<Lease<M>>>,
+  ): Lease<M> {
     this.#counters.checkouts++;
     if (slot.wasUsed) this.#counters.reuses++;
     if (slot.member.contextKey === contextKey) this.#counters.sameContext++;
     slot.wasUsed = true;
-    this.#slots.move(slot, "leased", this.#clock.now());
+    const since = this.#clock.now();
+    this.#slots.move(slot, "leased", since);
+    const use = this.#waiters.shares.begin(account);
+    slot.endUse = () => this.#waiters.shares.end(use, this.#clock.now() - since);
     let isOwned = true;
     const end = (fate: () => void) => {
       const isMine = isOwned && slot.state !== "gone";
@@ -322,7 +334,11 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     };
     return {
       member: slot.member,
-      giveBack: () => end(() => this.#makeAvailable(slot)),
+      giveBack: () =>
+        end(() => {
+          slot.takeUse()?.();
+          this.#makeAvailable(slot);
+        }),
       discard: (reason) => end(() => this.#remove(slot, reason)),
       [Symbol.dispose]: () => end(() => this.#remove(slot, "abandoned")),
     };
@@ -333,6 +349,7 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     if (slot.state === "gone") return;
     this.#slots.move(slot, "gone", this.#clock.now());
     this.#closed[reason] = (this.#closed[reason] ?? 0) + 1;
+    slot.takeUse()?.();
     slot.member.close();
     this.#group.freed(this);
   }
@@ -369,13 +386,14 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     this.#reaper = { at, cancel };
   }
 
-  #timeoutError(msMax: number): PgError {
+  #timeoutError(msMax: number, { share, isCapped }: Account<Waiter<Lease<M>>>): PgError {
     this.#counters.timeouts++;
-    return timeoutError(this.#usage, msMax, this.#backoff.cause);
+    return timeoutError(this.#usage, msMax, this.#backoff.cause, isCapped ? share : null);
   }
 
   get #usage(): PoolUsage {
     const { name, settings: { size } } = this;
-    return { name, size, taken: this.#taken, leased: this.#slots.count.leased };
+    const [{ leased }, waiting] = [this.#slots.count, this.#waiters.length];
+    return { name, size, taken: this.#taken, leased, waiting };
   }
 }

@@ -4,6 +4,7 @@
 import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { systemClock } from "./clock.ts";
+import { EVERYBODY, type TenantShare } from "./fairness.ts";
 import { Group } from "./group.ts";
 import {
   type Connector,
@@ -54,7 +55,12 @@ export class Pools<M extends PoolMember> {
    *
    * @throws {PgError} 53300 also when there is no such pool, and no room for another.
    */
-  checkout(key: string, contextKey: string | null, signal: AbortSignal): Promise<Lease<M>> {
+  checkout(
+    key: string,
+    contextKey: string | null,
+    signal: AbortSignal,
+    share: TenantShare = EVERYBODY,
+  ): Promise<Lease<M>> {
     if (signal.aborted) return Promise.reject(signal.reason);
     let pool = this.#pools.get(key);
     if (pool === undefined) {
@@ -63,12 +69,16 @@ export class Pools<M extends PoolMember> {
       pool = new Pool(key, this.#settings, this.connectorFor(key), this.#surroundings);
       this.#pools.set(key, pool);
     }
-    return pool.checkout(contextKey, signal);
+    return pool.checkout(contextKey, signal, share);
   }
 
   /** {@linkcode Pool.checkoutNow} of the pool with this key, when there is one. */
-  checkoutNow(key: string, contextKey: string | null): Lease<M> | null {
-    return this.#pools.get(key)?.checkoutNow(contextKey) ?? null;
+  checkoutNow(
+    key: string,
+    contextKey: string | null,
+    share: TenantShare = EVERYBODY,
+  ): Lease<M> | null {
+    return this.#pools.get(key)?.checkoutNow(contextKey, share) ?? null;
   }
 
   get options(): PoolsOptions {

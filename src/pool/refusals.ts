@@ -2,6 +2,8 @@
 
 import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
+import { quoted } from "../config/problems.ts";
+import type { TenantShare } from "./fairness.ts";
 
 /** How full a pool is. */
 export interface PoolUsage {
@@ -9,10 +11,20 @@ export interface PoolUsage {
   readonly size: number;
   readonly taken: number;
   readonly leased: number;
+  readonly waiting: number;
 }
 
-/** @param cause why the last attempt to open a member failed; null: it did not. */
-export function timeoutError(usage: PoolUsage, msMax: number, cause: PgError | null): PgError {
+/**
+ * @param cause why the last attempt to open a member failed; null: it did not.
+ * @param capped whose maximum it was that stood in the way; null: nobody's.
+ */
+export function timeoutError(
+  usage: PoolUsage,
+  msMax: number,
+  cause: PgError | null,
+  capped: TenantShare | null = null,
+): PgError {
+  if (capped !== null) return cappedError(capped, msMax);
   const failure = cause === null ? "" : ` The last attempt to open one: ${cause.message}.`;
   const isCapped = cause === null && usage.taken < usage.size;
   const setting = isCapped ? "pool_max_total" : "pool_size";
@@ -24,6 +36,43 @@ export function timeoutError(usage: PoolUsage, msMax: number, cause: PgError | n
       hint: `End transactions sooner, or raise ${setting} or pool_checkout_timeout.`,
     },
   );
+}
+
+function cappedError({ tenant, poolMax }: TenantShare, msMax: number): PgError {
+  return new PgError(
+    SqlState.TooManyConnections,
+    `tenant ${quoted(tenant)} used its ${poolMax} server connections for ${msMax / 1000} s`,
+    { hint: "End transactions sooner; tenant_pool_max is the limit." },
+  );
+}
+
+/** Too many of one tenant wait already. */
+export function tenantCrowdError({ tenant, queueMax }: TenantShare): PgError {
+  return new PgError(
+    SqlState.TooManyConnections,
+    `too many clients of tenant ${quoted(tenant)} wait for a server connection: ` +
+      `the limit is ${queueMax}`,
+    { hint: "Use fewer connections; tenant_queue_max is the limit." },
+  );
+}
+
+/**
+ * Why one more may not wait, the last of its tenant; null when it may.
+ *
+ * @param coming how many will be served without anybody giving anything back.
+ */
+export function crowdRefusal(
+  { queue, ready, share }: {
+    readonly queue: { readonly size: number };
+    readonly ready: number;
+    readonly share: TenantShare;
+  },
+  coming: number,
+  usage: PoolUsage,
+  maxWaiting: number,
+): PgError | null {
+  if (queue.size - Math.min(ready, coming) > share.queueMax) return tenantCrowdError(share);
+  return usage.waiting - coming > maxWaiting ? crowdError(usage, maxWaiting) : null;
 }
 
 /** Too many wait already. */

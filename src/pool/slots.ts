@@ -46,6 +46,41 @@ export interface PoolStats {
 /** `checking`: being asked whether it is alive. `gone`: no longer a member. */
 export type SlotState = "idle" | "checking" | "leased" | "gone";
 
+/** The one owner of a member, and so of a place in the pool. The first call ends the ownership. */
+export interface Lease<M> extends Disposable {
+  readonly member: M;
+  /** It is clean: to the first who waits, else to the idle ones. */
+  giveBack(): void;
+  /** Closes it. The reason is counted: one of a few words. */
+  discard(reason: string): void;
+  /** Discards it as "abandoned", unless it was given back. */
+  [Symbol.dispose](): void;
+}
+
+/** Numbers of now, and counters since the pool exists. */
+export interface PoolStats {
+  readonly idle: number;
+  readonly checking: number;
+  readonly active: number;
+  readonly opening: number;
+  readonly waiting: number;
+  /** The last attempt to open a member failed. */
+  readonly isFailing: boolean;
+  readonly opened: number;
+  readonly openFailures: number;
+  readonly closed: Readonly<Record<string, number>>;
+  readonly checkouts: number;
+  /** Checkouts that were given a member used before. */
+  readonly reuses: number;
+  /** Checkouts whose member served the same context last. */
+  readonly sameContext: number;
+  readonly timeouts: number;
+  /** Checkouts refused because too many waited. */
+  readonly refusals: number;
+  /** How long all those waited who had to, and were served. */
+  readonly waitMs: number;
+}
+
 /** The place of one member. */
 export class Slot<M> {
   /** At first it is in the hands of who opened it. */
@@ -54,9 +89,18 @@ export class Slot<M> {
   wasUsed = false;
   /** When it became idle the last time. */
   idleSince = 0;
+  /** Tells whose it is that it is done with it; null while it is nobody's. */
+  endUse: (() => void) | null = null;
 
   /** @param lifetimeShare of the longest lifetime: not all end at the same time. */
   constructor(readonly member: M, readonly openedAt: number, readonly lifetimeShare: number) {}
+
+  /** What `endUse` is, which so is called once. */
+  takeUse(): (() => void) | null {
+    const { endUse } = this;
+    this.endUse = null;
+    return endUse;
+  }
 
   /** When its lifetime is over. */
   expiry(lifetimeMs: number): number {

@@ -1,7 +1,10 @@
-// The queue in front of a pool: first come, first served. Who leaves it, leaves nothing behind.
+// The queue in front of a pool: in the order of arrival for each tenant, and tenants take turns.
+// Who leaves it, leaves nothing behind.
 
 import type { PgError } from "../codec/error.ts";
+import { type Link, linkFor } from "./chain.ts";
 import type { Clock } from "./clock.ts";
+import { type Account, EVERYBODY, FairShares } from "./fairness.ts";
 
 /** Somebody who waits for a `T`. */
 export interface Waiter<T> {
@@ -10,6 +13,8 @@ export interface Waiter<T> {
   readonly ticket: number;
   /** When it came. */
   readonly since: number;
+  /** Its tenant's. */
+  readonly account: Account<Waiter<T>>;
   /** Takes it out of the queue, and ends its waiting. */
   serve(value: T): void;
   refuse(error: PgError): void;
@@ -23,32 +28,33 @@ export interface Patience {
   timeoutError(): PgError;
 }
 
-/** Those who wait, in the order of their arrival. */
+/** Those who wait. */
 export class Waiters<T> {
-  readonly #queue = new Set<Waiter<T>>();
+  /** Whose turn it is. */
+  readonly shares = new FairShares<Waiter<T>>();
 
   /** @param onGone somebody went away without having been served or refused. */
   constructor(private readonly clock: Clock, private readonly onGone: () => void) {}
 
   get length(): number {
-    return this.#queue.size;
+    return this.shares.size;
   }
 
-  /** The one who has `index` others before it. */
+  /** Who would be given a member behind `index` others that are being made ready. */
   at(index: number): Waiter<T> | undefined {
-    if (index >= this.#queue.size) return undefined;
-    for (const waiter of this.#queue) if (index-- === 0) return waiter;
+    return this.shares.next(index);
   }
 
-  /** Stands at the end of the queue. `served` rejects with the signal's reason when it aborts. */
+  /** Stands at the end of a queue. `served` rejects with the signal's reason when it aborts. */
   join(
     contextKey: string | null,
     ticket: number,
     { signal, msMax, timeoutError }: Patience,
+    account: Account<Waiter<T>> = this.shares.account(EVERYBODY),
   ): { readonly waiter: Waiter<T>; readonly served: Promise<T> } {
     const { promise: served, resolve, reject } = Promise.withResolvers<T>();
     const leave = () => {
-      this.#queue.delete(waiter);
+      this.shares.leave(account, link);
       cancelTimer();
       signal.removeEventListener("abort", onAbort);
     };
@@ -64,6 +70,7 @@ export class Waiters<T> {
       contextKey,
       ticket,
       since: this.clock.now(),
+      account,
       serve(value) {
         leave();
         resolve(value);
@@ -73,12 +80,13 @@ export class Waiters<T> {
         reject(error);
       },
     };
-    this.#queue.add(waiter);
+    const link: Link<Waiter<T>> = linkFor(waiter);
+    this.shares.join(account, link);
     return { waiter, served };
   }
 
   /** Sends everybody away. */
   refuseAll(error: PgError): void {
-    for (const waiter of this.#queue) waiter.refuse(error);
+    for (const waiter of this.shares) waiter.refuse(error);
   }
 }

@@ -36,6 +36,8 @@ export class ReplyLedger {
   copyIn = false;
   /** The status in the last ReadyForQuery. */
   transactionStatus = 0;
+  /** ReadyForQuery messages that have come: changes with every statement or batch. */
+  answered = 0;
   /** The server has begun to read the data of a COPY, and has not failed or become ready since. */
   #copying = false;
   /** Syncs that this COPY has dropped, unless it had failed when they came. */
@@ -124,6 +126,7 @@ export class ReplyLedger {
 
   /** A ReadyForQuery. */
   ready(status: number): void {
+    this.answered++;
     this.transactionStatus = status;
     if (this.#owed === 0 || this.copyIn) {
       this.uncertain = true; // nobody has asked for it

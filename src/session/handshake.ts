@@ -8,20 +8,25 @@ import {
   findParameter,
   refuseReservedParameters,
   rewriteStartup,
+  withDatabase,
 } from "../context/startup_parameters.ts";
+import { tenantKeyOf, type TenantKeyRule } from "../context/tenant_key.ts";
 import { decodeUsername, parseUsername, type UsernameRules } from "../context/username.ts";
 import type { LogFields, Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
-import { type Transport, writeAll } from "../net/transport.ts";
+import { writeAll } from "../net/transport.ts";
+import type { AddressLimit } from "./address_limit.ts";
+import { refuseBlocked } from "./authentication.ts";
 import { forwardCancel } from "./cancel.ts";
+import type { CancelKeys } from "./cancel_keys.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
 import { LoginRelay, RefusedAtOnce } from "./login.ts";
-import type { CancelTarget } from "./cancel_keys.ts";
-import { lend, type Lent, type Pooling } from "./lending.ts";
+import { lend, type Lent, type Pooling, type PoolTarget, type Route } from "./lending.ts";
 import { type ClientTls, openClient, type StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
-import { share, type Shared } from "./sharing.ts";
+import { share as shareBackends, type Shared } from "./sharing.ts";
+import type { Tenants } from "./tenants.ts";
 
 /** The largest message that is held whole during a handshake; PostgreSQL sends none near it. */
 export const HANDSHAKE_MESSAGE_SIZE_MAX = 64 * 1024;
@@ -38,12 +43,17 @@ export interface HandshakeOptions extends UsernameRules {
   readonly clearAllowed: boolean;
   /** How tenants share server connections; null when each has its own. */
   readonly pooling: Pooling | null;
-  /** The server's address, for messages. */
-  readonly upstreamAddress: string;
+  /** What lists and limits know a tenant by. */
+  readonly tenantKey: TenantKeyRule;
+  readonly tenants: Tenants;
+  /** Failed logins, whoever has asked for the password. */
+  readonly failures: AddressLimit;
   /** Why no client may log in now; null when it may. A cancel request is passed on all the same. */
   readonly refusal: PgError | null;
-  /** Opens a connection to the server. Throws PgError, or the signal's reason when it aborts. */
-  readonly dial: (signal: AbortSignal) => Promise<Transport>;
+  /** Where a database is; null: where that of all is. Throws PgError when it is nowhere. */
+  readonly routeOf: (upstream: string | null) => Route;
+  /** The keys of sessions that a cancel request may mean; null: every key is the server's. */
+  readonly cancelKeys: CancelKeys | null;
 }
 
 /** Who is connected, as log records and admission know it. */
@@ -65,16 +75,20 @@ export interface Dedicated {
 }
 
 /** Whose handshake it is. */
-export interface HandshakeTarget extends CancelTarget {
+export interface HandshakeTarget extends PoolTarget {
   /** Called once, when the start-up message has been understood. */
-  identified(facts: SessionFacts): void;
+  identified(login: Pick<Login, "facts" | "tenant" | "route">): void;
 }
 
 /** What a start-up message amounts to. */
-interface Login {
+export interface Login {
   /** The name that the client has given. */
   readonly user: string;
   readonly facts: SessionFacts;
+  /** As lists and limits know it; null for a bypass user. */
+  readonly tenant: string | null;
+  /** Where its database is. */
+  readonly route: Route;
   readonly context: SessionContext | null;
   /** To the server, with the context as reset values. */
   readonly packet: Uint8Array;
@@ -104,25 +118,37 @@ export async function handshake(
   if (options.refusal !== null) throw options.refusal;
   if (first.encryption === null && !options.clearAllowed) throw encryptionRequired(options);
   const login = prepareLogin(first, options);
-  target.identified(login.facts);
+  target.identified(login);
   if (login.context !== null) log.debug("client identified", contextFields(login.context));
-  const { context, facts, user } = login;
-  if (options.pooling !== null && context !== null) {
-    const who = { user, role: facts.role, database: facts.database, context, startup: first };
-    const serve = options.pooling.mode === "session" ? lend : share;
+  const { context, facts, user, tenant, route } = login;
+  if (tenant !== null) options.tenants.check(tenant);
+  if (options.pooling !== null && context !== null && tenant !== null) {
+    const { role, database } = facts;
+    const { settings: tenantSettings } = options.tenants.policyOf(tenant);
+    const share = () => options.tenants.policyOf(tenant).share;
+    const who = {
+      ...{ user, role, database, context, startup: first },
+      ...{ share, tenantSettings, route },
+    };
+    const serve = options.pooling.mode === "session" ? lend : shareBackends;
     return await serve(client, who, options.pooling, target, deadline, log);
   }
-  return await connectDedicated(client, login, deadline, options, log);
+  refuseBlocked(options.failures, client.transport.peer);
+  return await connectDedicated(client, login, { deadline, options, log, target });
 }
 
 /** On one of pgvpd's own keys, its session decides; without pools every key is the server's. */
 async function passCancelOn(
   packet: Uint8Array,
   peer: string,
-  { pooling, dial }: HandshakeOptions,
+  { pooling, routeOf, cancelKeys }: HandshakeOptions,
   deadline: Deadline,
 ): Promise<void> {
-  if (pooling === null) return await forwardCancel(packet, dial, deadline);
+  if (pooling === null) {
+    const session = cancelKeys?.find(packet) ?? null;
+    if (session !== null) return await session.cancel();
+    return await forwardCancel(packet, routeOf(null).dial, deadline);
+  }
   if (!pooling.badCancels.allows(peer)) return;
   const session = pooling.cancelKeys.find(packet);
   // A key that fits nobody is dropped without a word.
@@ -130,26 +156,35 @@ async function passCancelOn(
   else await session.cancel();
 }
 
+/** What a login that is relayed needs besides the client. */
+interface Relaying {
+  readonly deadline: Deadline;
+  readonly options: HandshakeOptions;
+  readonly log: Logger;
+  readonly target: HandshakeTarget;
+}
+
 async function connectDedicated(
   client: Inbox,
   login: Login,
-  deadline: Deadline,
-  options: HandshakeOptions,
-  log: Logger,
+  relaying: Relaying,
 ): Promise<Dedicated> {
   try {
-    return await attempt(client, login, login.packet, deadline, options);
+    return await attempt(client, login, login.packet, relaying);
   } catch (error) {
     if (!(error instanceof RefusedAtOnce)) throw error;
     if (login.plainPacket === null || !isAboutParameters(error)) return await passOn(client, error);
-    log.warn("upstream refuses the context as start-up parameters; connecting without them", {
-      sqlstate: error.fields.sqlState,
-      error: error.fields.message,
-      consequence: "a client's RESET ALL or DISCARD ALL will leave it without a context",
-    });
+    relaying.log.warn(
+      "upstream refuses the context as start-up parameters; connecting without them",
+      {
+        sqlstate: error.fields.sqlState,
+        error: error.fields.message,
+        consequence: "a client's RESET ALL or DISCARD ALL will leave it without a context",
+      },
+    );
   }
   try {
-    return await attempt(client, login, login.plainPacket, deadline, options);
+    return await attempt(client, login, login.plainPacket, relaying);
   } catch (error) {
     if (error instanceof RefusedAtOnce) return await passOn(client, error);
     throw error;
@@ -183,15 +218,21 @@ function prepareLogin(startup: StartupPacket, options: HandshakeOptions): Login 
   if (options.superuserBypass.includes(username)) {
     encryption?.checkIdentity(username);
     const facts = { role: username, database: database || username, tenant: null };
-    return { user: username, facts, context: null, packet, plainPacket: null };
+    const route = options.routeOf(null);
+    return { user: username, facts, tenant: null, route, context: null, packet, plainPacket: null };
   }
   const identity = parseUsername(username, options);
   encryption?.checkIdentity(identity.values[0]!);
   refuseReservedParameters(parameters, options.contextVariables);
+  const tenant = tenantKeyOf(identity, options.tenantKey, options.contextVariables);
+  const policy = options.tenants.policyOf(tenant);
+  const route = options.routeOf(policy.upstream);
   const context = new SessionContext(
     options.contextVariables.map((name, index) => ({ name, value: identity.values[index]! })),
     options.setRole ?? identity.role,
+    options.pooling === null ? policy.settings : [],
   );
+  const routed = withDatabase(message, route.database);
   return {
     user: username,
     facts: {
@@ -199,9 +240,11 @@ function prepareLogin(startup: StartupPacket, options: HandshakeOptions): Login 
       database: database || identity.role,
       tenant: identity.values[0]!,
     },
+    tenant,
+    route,
     context,
-    packet: encodeStartupMessage(rewriteStartup(message, identity.role, context)),
-    plainPacket: encodeStartupMessage(rewriteStartup(message, identity.role, null)),
+    packet: encodeStartupMessage(rewriteStartup(routed, identity.role, context)),
+    plainPacket: encodeStartupMessage(rewriteStartup(routed, identity.role, null)),
   };
 }
 
@@ -212,13 +255,12 @@ function contextFields({ settings }: SessionContext): LogFields {
 
 async function attempt(
   client: Inbox,
-  { context }: Login,
+  { context, route }: Login,
   packet: Uint8Array,
-  deadline: Deadline,
-  options: HandshakeOptions,
+  { deadline, options, target }: Relaying,
 ): Promise<Dedicated> {
-  deadline.phase = `connecting to the upstream server at ${options.upstreamAddress}`;
-  const transport = await whileClientStays(client, deadline, options.dial, (late) => late.close());
+  deadline.phase = `connecting to the upstream server at ${route.address}`;
+  const transport = await whileClientStays(client, deadline, route.dial, (late) => late.close());
   try {
     const upstream = new Inbox(transport, HANDSHAKE_MESSAGE_SIZE_MAX);
     await deadline.race(
@@ -228,11 +270,15 @@ async function attempt(
         });
       }),
     );
-    const login = new LoginRelay(client, upstream, context, deadline);
+    const onAuthenticated = () => target.authenticated();
+    const login = new LoginRelay(client, upstream, context, deadline, onAuthenticated);
     await login.run();
     return { upstream, cancelRequest: login.cancelRequest };
   } catch (error) {
     transport.close();
+    const isFailure = error instanceof UpstreamRefused &&
+      error.fields.sqlState === SqlState.InvalidPassword;
+    if (isFailure) options.failures.failed(client.transport.peer);
     throw error;
   }
 }

@@ -9,11 +9,13 @@ import {
 } from "../codec/backend.ts";
 import { AuthenticationRequest, SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
-import type { SessionContext } from "../context/context.ts";
+import type { SessionContext, Setting } from "../context/context.ts";
 import { type StartupSettings, startupSettings } from "../context/startup_parameters.ts";
+import { withTenantSettings } from "../context/tenant_settings.ts";
 import type { Logger } from "../log.ts";
 import type { Inbox } from "../net/buffers.ts";
-import { writeAll } from "../net/transport.ts";
+import { type Transport, writeAll } from "../net/transport.ts";
+import type { TenantShare } from "../pool/fairness.ts";
 import type { Lease } from "../pool/pool.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
 import type { AddressLimit } from "./address_limit.ts";
@@ -32,7 +34,6 @@ import type { Greetings } from "./greetings.ts";
 import type { StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
 import type { RewritingOptions } from "./rewriting.ts";
-import type { TimeLimits } from "./time_limits.ts";
 
 export const PROTOCOL_3_2 = (3 << 16) | 2;
 /** How many backends that turn out dead a client does not notice. */
@@ -40,10 +41,26 @@ const DEAD_BACKENDS_MAX = 3;
 
 /** Which connections are alike: those that differ in this are never exchanged for each other. */
 export interface PoolKey {
+  /** The route's; left out for the upstream of all. */
+  readonly upstream?: string;
   readonly database: string;
   /** As whom pgvpd logs in. */
   readonly user: string;
   readonly startupSettings: StartupSettings["startupOnly"];
+}
+
+/** Where the database of a session is. It never changes: another definition is another route. */
+export interface Route {
+  /** Tells the pools of upstreams apart; null for that of all. */
+  readonly id: string | null;
+  /** Its address, for messages. */
+  readonly address: string;
+  /** Takes the place of the database that the client asks for; null: it does not. */
+  readonly database: string | null;
+  /** As whom pgvpd logs in to it when it pools; null: as everywhere. */
+  readonly user: string | null;
+  /** Opens a connection to it. Throws PgError, or the signal's reason when it aborts. */
+  readonly dial: (signal: AbortSignal) => Promise<Transport>;
 }
 
 /** How clients of pools are served. */
@@ -54,9 +71,14 @@ export interface Pooling extends RewritingOptions {
     key: PoolKey,
     contextKey: string,
     signal: AbortSignal,
+    share?: TenantShare,
   ) => Promise<Lease<PooledBackend>>;
   /** The same without waiting; null when that is not possible. */
-  readonly checkoutNow?: (key: PoolKey, contextKey: string) => Lease<PooledBackend> | null;
+  readonly checkoutNow?: (
+    key: PoolKey,
+    contextKey: string,
+    share?: TenantShare,
+  ) => Lease<PooledBackend> | null;
   readonly credentials: Credentials;
   readonly method: AuthenticationMethod;
   /** Whether a cleartext password may be asked for on a network that is not encrypted. */
@@ -74,13 +96,24 @@ export interface Pooling extends RewritingOptions {
   readonly cancelKeys: CancelKeys;
   /** What clients of transaction pools are greeted with. */
   readonly greetings: Greetings;
-  readonly limits: TimeLimits;
 }
 
 /** Who wants to be served. */
 export interface PoolClient extends ClientName {
   readonly context: SessionContext;
   readonly startup: StartupPacket;
+  /** Its tenant's share of a pool, as it is now. */
+  readonly share: () => TenantShare;
+  /** Settings that its tenant's sessions begin with. */
+  readonly tenantSettings: readonly Setting[];
+  /** Where its tenant's database is. */
+  readonly route: Pick<Route, "id" | "database" | "user">;
+}
+
+/** Whom a client of a pool becomes. */
+export interface PoolTarget extends CancelTarget {
+  /** Called once, when the client has shown who it is. @throws {PgError} when it has no place. */
+  authenticated(): void;
 }
 
 /** A backend that serves a client, until it is checked in. */
@@ -98,13 +131,15 @@ export async function lend(
   client: Inbox,
   who: PoolClient,
   pooling: Pooling,
-  target: CancelTarget,
+  target: PoolTarget,
   deadline: Deadline,
   log: Logger,
 ): Promise<Lent> {
-  const settings = startupSettings(who.startup.message.parameters);
+  const own = startupSettings(who.startup.message.parameters);
+  const settings = withTenantSettings(own, who.tenantSettings);
   await negotiateVersion(client, who, settings, deadline);
   await logIn(client, who, pooling, deadline);
+  target.authenticated();
   checkLists(who, pooling);
   const lease = await checkoutEstablished(client, who, settings, pooling, deadline, log);
   try {
@@ -208,30 +243,44 @@ export function checkLists({ role, database, context }: PoolClient, pooling: Poo
   }
 }
 
+/** Which pool a client belongs to. */
+export function poolKey(
+  { database, role, route }: PoolClient,
+  { startupOnly: startupSettings }: StartupSettings,
+  { upstreamUser }: Pooling,
+): PoolKey {
+  const key = {
+    database: route.database ?? database,
+    user: route.user ?? upstreamUser ?? role,
+    startupSettings,
+  };
+  return route.id === null ? key : { ...key, upstream: route.id };
+}
+
 /** A backend with the client's settings and context; one that turns out dead is replaced. */
 async function checkoutEstablished(
   client: Inbox,
   who: PoolClient,
-  { settings, startupOnly }: StartupSettings,
+  startup: StartupSettings,
   pooling: Pooling,
   deadline: Deadline,
   log: Logger,
 ): Promise<Lease<PooledBackend>> {
-  const { database, role, context } = who;
-  const key = { database, user: pooling.upstreamUser ?? role, startupSettings: startupOnly };
+  const { context } = who;
+  const key = poolKey(who, startup, pooling);
   for (let attempt = 1;; attempt++) {
     deadline.phase = "waiting for a server connection";
     const lease = await whileClientStays(
       client,
       deadline,
-      (signal) => pooling.checkout(key, context.key, signal),
+      (signal) => pooling.checkout(key, context.key, signal, who.share()),
       (late) => late.giveBack(),
     );
     deadline.phase = "establishing the session context";
     const { member } = lease;
     try {
       member.contextKey = context.key;
-      await member.establish(context, settings, deadline.signal);
+      await member.establish(context, startup.settings, deadline.signal);
       return lease;
     } catch (error) {
       const isDead = (member.backend.isOver || isFarewell(error)) && !deadline.signal.aborted;

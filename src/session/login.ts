@@ -85,12 +85,14 @@ export class LoginRelay {
 
   /**
    * @param context what to establish; null for a connection that is passed through as it is.
+   * @param onAuthenticated is called before the client hears of it, and may refuse by throwing.
    */
   constructor(
     readonly client: Inbox,
     readonly upstream: Inbox,
     readonly context: SessionContext | null,
     readonly deadline: Deadline,
+    readonly onAuthenticated: () => void = () => {},
   ) {}
 
   /**
@@ -210,6 +212,7 @@ export class LoginRelay {
   #onAuthentication(size: number, start: number, end: number): void {
     if (end - start < AUTHENTICATION_CODE_SIZE) throw malformed();
     const request = readInt32(this.upstream.bytes, start);
+    if (request === AuthenticationRequest.Ok) this.onAuthenticated();
     const narrowed = request === AuthenticationRequest.SASL
       ? withoutChannelBinding(this.upstream.bytes, start, end)
       : null;

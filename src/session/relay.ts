@@ -14,6 +14,15 @@ import {
   UPSTREAM_LOST,
 } from "./farewell.ts";
 
+/** Requests that a Sync must follow: a batch has been begun. */
+const BATCH_TYPES = new Uint8Array(256);
+BATCH_TYPES[FrontendMessage.Parse] = 1;
+BATCH_TYPES[FrontendMessage.Bind] = 1;
+BATCH_TYPES[FrontendMessage.Describe] = 1;
+BATCH_TYPES[FrontendMessage.Execute] = 1;
+BATCH_TYPES[FrontendMessage.Close] = 1;
+BATCH_TYPES[FrontendMessage.Flush] = 1;
+
 /** Who ended a relayed session. */
 export type RelayEnding = "client" | "upstream" | "pgvpd";
 
@@ -68,9 +77,25 @@ export class Relay {
   /** Has everything that the client asked been answered, outside any transaction? */
   get idle(): boolean {
     return this.#answers.atBoundary && this.#requests.atBoundary &&
-      this.#requests.counted === this.#answers.counted &&
-      (this.#answers.counted === 0 ||
-        this.#answers.transactionStatus === TransactionStatus.Idle);
+      this.#requests.counted === this.#answers.counted && this.outsideTransaction;
+  }
+
+  /** ReadyForQuery messages that have come. */
+  get answered(): number {
+    return this.#answers.counted;
+  }
+
+  /** Outside any transaction, as far as the server has said. */
+  get outsideTransaction(): boolean {
+    return this.#answers.counted === 0 ||
+      this.#answers.transactionStatus === TransactionStatus.Idle;
+  }
+
+  /** Has everything been answered that was asked, in a transaction or not? */
+  get answeredAll(): boolean {
+    const requests = this.#requests;
+    return this.#answers.atBoundary && requests.atBoundary &&
+      requests.counted === this.#answers.counted && !BATCH_TYPES[requests.type];
   }
 
   /** Ends the session with a message as soon as it is idle. */

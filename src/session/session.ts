@@ -5,7 +5,7 @@ import { PgError } from "../codec/error.ts";
 import type { Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
-import type { PooledBackend } from "../pool/pooled_backend.ts";
+import { activityOf, answersOf, type AnyRelay, trafficOf, transactionsOf } from "./activity.ts";
 import { forwardCancel } from "./cancel.ts";
 import { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
@@ -19,18 +19,21 @@ import {
   type SessionFacts,
 } from "./handshake.ts";
 import { checkIn } from "./check_in.ts";
-import type { Lent } from "./lending.ts";
+import type { Lent, Route } from "./lending.ts";
 import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import { RequestRewriter } from "./rewriting.ts";
 import type { Shared } from "./sharing.ts";
-import type { Activity, LimitedSession } from "./time_limits.ts";
+import type { TenantTimeouts } from "./tenant_policies.ts";
+import type { TenantSession } from "./tenants.ts";
+import type { Activity, LimitedSession, TimeLimits } from "./time_limits.ts";
 import { TransactionRelay } from "./transaction_relay.ts";
 
 /** What every session of a proxy is given. */
 export interface SessionOptions extends HandshakeOptions {
   /** For start-up, authentication and context together. */
   readonly handshakeMsMax: number;
+  readonly limits: TimeLimits;
 }
 
 /** A client that will be refused is given this long to say what it wants. */
@@ -41,14 +44,20 @@ const CANCEL_MS_MAX = 5_000;
 const FAREWELL_MS_MAX = 1_000;
 
 /** Owns the client's transport and whatever is opened for it; `run()` gives everything back. */
-export class Session implements HandshakeTarget, LimitedSession {
+export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   readonly #client: Inbox;
   readonly #options: SessionOptions;
   readonly #log: Logger;
   readonly #startedAt = performance.now();
   #facts: SessionFacts | null = null;
+  /** As lists and limits know it; null for a bypass user. */
+  #tenant: string | null = null;
+  /** Where its database is; null until that is known. */
+  #route: Route | null = null;
+  /** What its tenant has one less of while the session lasts. */
+  #place: Disposable | null = null;
   #deadline: Deadline | null = null;
-  #relay: Relay | PooledRelay | TransactionRelay | null = null;
+  #relay: AnyRelay = null;
   /** Cancels what the server does for this client now; null when nothing can be cancelled. */
   #canceller: (() => Promise<void>) | null = null;
   /** Made when somebody asks for its signal: most sessions never end that way. */
@@ -80,6 +89,7 @@ export class Session implements HandshakeTarget, LimitedSession {
       await this.#onFailure(error);
     } finally {
       this.#client.transport.close();
+      this.#place?.[Symbol.dispose]();
     }
   }
 
@@ -124,8 +134,16 @@ export class Session implements HandshakeTarget, LimitedSession {
   }
 
   /** Called by the handshake when it knows who this is. */
-  identified(facts: SessionFacts): void {
+  identified({ facts, tenant, route }: Parameters<HandshakeTarget["identified"]>[0]): void {
     this.#facts = facts;
+    this.#tenant = tenant;
+    this.#route = route;
+  }
+
+  /** Called by the handshake when the client has shown who it is: now it counts. */
+  authenticated(): void {
+    if (this.#tenant === null) return;
+    this.#place = this.#options.tenants.enter(this.#tenant, this);
   }
 
   /** Somebody has shown this session's cancel key. */
@@ -137,14 +155,17 @@ export class Session implements HandshakeTarget, LimitedSession {
     this.#log.info("client connected", this.#record());
     const cancel = cancelRequest === null ? null : () => this.#sendCancel(cancelRequest);
     this.#canceller = cancel;
-    // Where there are pools, pgvpd must know whose key a cancel request shows.
+    // Where there are pools, or several servers, pgvpd must know whose key a cancel request shows.
     using _key = cancelRequest === null
       ? null
-      : this.#options.pooling?.cancelKeys.adopt(cancelRequest, this);
+      : this.#options.cancelKeys?.adopt(cancelRequest, this);
     const relay = new Relay(this.#client, upstream);
     this.#relay = relay;
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
-    this.#logEnd(relay, await relay.run());
+    const watched = this.#tenant === null ? null : this.#options.limits.watch(this);
+    const endedBy = await relay.run();
+    watched?.[Symbol.dispose]();
+    this.#logEnd(relay, endedBy);
     if (relay.abandoned && cancel !== null) await this.#cancelAbandoned(cancel);
   }
 
@@ -157,7 +178,7 @@ export class Session implements HandshakeTarget, LimitedSession {
     const relay = new PooledRelay(this.#client, member);
     this.#relay = relay;
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
-    const watched = this.#options.pooling!.limits.watch(this);
+    const watched = this.#options.limits.watch(this);
     const endedBy = await relay.run();
     watched[Symbol.dispose]();
     this.#logFailure(relay.failure);
@@ -188,7 +209,7 @@ export class Session implements HandshakeTarget, LimitedSession {
     this.#relay = relay;
     this.#canceller = () => relay.cancel((request) => this.#sendCancel(request));
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
-    const watched = this.#options.pooling!.limits.watch(this);
+    const watched = this.#options.limits.watch(this);
     const endedBy = await relay.run().finally(() => {
       watched[Symbol.dispose]();
       this.#canceller = null;
@@ -210,33 +231,59 @@ export class Session implements HandshakeTarget, LimitedSession {
     this.#log.debug("server connection checked in", { backend: member.processId, outcome });
   }
 
-  /** What it is doing, for the time limits of pools. */
   get activity(): Activity {
-    const relay = this.#relay;
-    if (relay === null || relay instanceof Relay) return "busy";
-    if (relay instanceof TransactionRelay && relay.linking) return "waiting";
-    return activityOf(relay.member);
+    return activityOf(this.#relay);
   }
 
   get traffic(): number {
-    const relay = this.#relay;
-    return relay === null ? 0 : relay.bytesFromClient + relay.bytesFromUpstream;
+    return trafficOf(this.#relay);
   }
 
   get transactions(): number {
-    const relay = this.#relay;
-    return relay === null || relay instanceof Relay ? 0 : relay.transactions;
+    return transactionsOf(this.#relay);
+  }
+
+  get answers(): number {
+    return answersOf(this.#relay);
+  }
+
+  get isPooled(): boolean {
+    return !(this.#relay instanceof Relay);
+  }
+
+  get tenantTimeouts(): TenantTimeouts | null {
+    return this.#tenant === null ? null : this.#options.tenants.policyOf(this.#tenant);
+  }
+
+  /** It has run for longer than its tenant may; the session goes on. */
+  cancelStatement(limitMs: number): void {
+    this.#log.info("statement is over its time limit", { ...this.#record(), limit_ms: limitMs });
+    this.#canceller?.().catch((error) => {
+      this.#log.warn("statement could not be cancelled", {
+        error: error instanceof Error ? error.message : String(error),
+      });
+    });
   }
 
   /** A time limit has been passed: its backend is cleaned and used on. */
   end(reason: PgError): void {
-    this.#log.info("session is over its time limit", {
+    this.#endNow("session is over its time limit", reason);
+  }
+
+  /** Its tenant may not be here any more. */
+  expel(reason: PgError): void {
+    this.#endNow("session ends: its tenant may not connect any more", reason);
+  }
+
+  #endNow(why: string, reason: PgError): void {
+    this.#log.info(why, {
       ...this.#record(),
       sqlstate: reason.sqlState,
       reason: reason.message,
     });
     this.#farewell = reason;
-    void this.#relay?.close(reason.encode());
+    if (this.#relay !== null) void this.#relay.close(reason.encode());
+    else this.#deadline?.end(reason);
   }
 
   #logFailure(failure: PgError | null): void {
@@ -248,7 +295,7 @@ export class Session implements HandshakeTarget, LimitedSession {
     });
   }
 
-  #logEnd(relay: Relay | PooledRelay | TransactionRelay, endedBy: string): void {
+  #logEnd(relay: NonNullable<AnyRelay>, endedBy: string): void {
     this.#log.info("client disconnected", {
       ...this.#record(),
       ended_by: endedBy,
@@ -272,7 +319,7 @@ export class Session implements HandshakeTarget, LimitedSession {
 
   async #sendCancel(request: Uint8Array): Promise<void> {
     using deadline = new Deadline(CANCEL_MS_MAX, "cancelling a query");
-    await forwardCancel(request, this.#options.dial, deadline);
+    await forwardCancel(request, this.#route!.dial, deadline);
   }
 
   async #onFailure(error: unknown): Promise<void> {
@@ -338,11 +385,4 @@ export class Session implements HandshakeTarget, LimitedSession {
       ms: Math.round(performance.now() - this.#startedAt),
     };
   }
-}
-
-/** What a session does with the backend that it has, if any. */
-function activityOf(member: PooledBackend | null): Activity {
-  if (member === null || member.backend.idle) return "idle";
-  const { ledger } = member.backend;
-  return ledger.owed > 0 || ledger.batchOpen || ledger.copyIn ? "busy" : "in transaction";
 }

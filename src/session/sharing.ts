@@ -1,9 +1,10 @@
 // A client of a transaction pool: it is authenticated by pgvpd, and greeted; backends come later.
 
 import { startupSettings } from "../context/startup_parameters.ts";
+import { withTenantSettings } from "../context/tenant_settings.ts";
 import type { Logger } from "../log.ts";
 import type { Inbox } from "../net/buffers.ts";
-import type { CancelKey, CancelTarget } from "./cancel_keys.ts";
+import type { CancelKey } from "./cancel_keys.ts";
 import type { Deadline } from "./deadline.ts";
 import {
   checkLists,
@@ -12,6 +13,8 @@ import {
   negotiateVersion,
   type PoolClient,
   type Pooling,
+  poolKey,
+  type PoolTarget,
 } from "./lending.ts";
 import { Linker } from "./linking.ts";
 import { whileClientStays } from "./presence.ts";
@@ -31,37 +34,50 @@ export async function share(
   client: Inbox,
   who: PoolClient,
   pooling: Pooling,
-  target: CancelTarget,
+  target: PoolTarget,
   deadline: Deadline,
   log: Logger,
 ): Promise<Shared> {
-  const startup = startupSettings(who.startup.message.parameters);
+  const own = startupSettings(who.startup.message.parameters);
+  const startup = withTenantSettings(own, who.tenantSettings);
   await negotiateVersion(client, who, startup, deadline);
   await logIn(client, who, pooling, deadline);
+  target.authenticated();
   checkLists(who, pooling);
-  const { database, role, context } = who;
-  const key = {
-    database,
-    user: pooling.upstreamUser ?? role,
-    startupSettings: startup.startupOnly,
-  };
-  const linker = new Linker({ key, context, settings: startup.settings }, pooling, log);
+  const { context } = who;
+  const key = poolKey(who, startup, pooling);
+  const linker = new Linker(
+    { key, context, settings: startup.settings },
+    ofShare(pooling, who.share),
+    log,
+  );
   const parameters = await parametersFor(client, who, linker, startup.settings, pooling, deadline);
   linker.greeted(parameters);
   return { linker, cancelKey: await greet(client, who, parameters, pooling, target, deadline) };
 }
 
+/** The pools, with the tenant's share of them. */
+function ofShare(
+  { checkout, checkoutNow }: Pooling,
+  share: PoolClient["share"],
+): Pick<Pooling, "checkout" | "checkoutNow"> {
+  return {
+    checkout: (key, contextKey, signal) => checkout(key, contextKey, signal, share()),
+    checkoutNow: (key, contextKey) => checkoutNow?.(key, contextKey, share()) ?? null,
+  };
+}
+
 /** What others like this client were told, or, for the first of them, what a backend says. */
 async function parametersFor(
   client: Inbox,
-  { database, role, context }: PoolClient,
+  { database, role, context, route }: PoolClient,
   linker: Linker,
   settings: readonly { readonly name: string; readonly value: string }[],
   pooling: Pooling,
   deadline: Deadline,
 ): Promise<ReadonlyMap<string, string>> {
   const alike = settings.map(({ name, value }) => [name, value]);
-  const key = JSON.stringify([database, role, context.role, alike]);
+  const key = JSON.stringify([database, role, context.role, alike, route.id]);
   const known = pooling.greetings.find(key);
   if (known !== null) return known;
   deadline.phase = "waiting for a server connection";

@@ -1,8 +1,9 @@
-// Time limits of sessions in pools: who is silent, or takes a backend, for too long.
+// Time limits of sessions: who is silent, or takes a backend, or is there, for too long.
 
 import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { type Clock, systemClock } from "../pool/clock.ts";
+import type { TenantTimeouts } from "./tenant_policies.ts";
 
 /** The limits in milliseconds; null means none. The names are those of the settings. */
 export interface TimeLimitSettings {
@@ -32,17 +33,32 @@ export interface LimitedSession {
   readonly traffic: number;
   /** Changes with every transaction. */
   readonly transactions: number;
+  /** Changes with every statement. */
+  readonly answers: number;
+  /** It is served from a pool, whose limits hold for it. */
+  readonly isPooled: boolean;
+  /** What holds for its tenant now; null for who belongs to none. */
+  readonly tenantTimeouts: TenantTimeouts | null;
   /** Ends it with an error; what the server does for it is cancelled. */
   end(reason: PgError): void;
+  /** Ends it with an error as soon as nothing is under way. */
+  drain(reason: PgError): void;
+  /** Has the server cancel the statement that it runs; the session goes on. */
+  cancelStatement(limitMs: number): void;
 }
 
 interface Watched {
   readonly session: LimitedSession;
+  readonly since: number;
   activity: Activity;
   traffic: number;
   transactions: number;
+  answers: number;
   silentSince: number;
   transactionSince: number;
+  statementSince: number;
+  /** When it was told to end at the next opportunity. */
+  drainedAt: number | null;
 }
 
 /** How often sessions are looked at, at most and at least. */
@@ -50,12 +66,15 @@ const LOOK_MS_MIN = 10;
 const LOOK_MS_MAX = 1_000;
 /** In the time of the shortest limit they are looked at so often: how exact the limits are. */
 const LOOKS_PER_LIMIT = 10;
+/** An old session that is never outside a transaction ends so much later. */
+export const DRAIN_MS_MAX = 60_000;
 
 /** Looks at all sessions now and then; sessions themselves do nothing for it, and nothing costs. */
 export class TimeLimits {
   readonly #watched = new Set<Watched>();
   readonly #clock: Clock;
   #settings: TimeLimitSettings;
+  #tenantShortest: number | null = null;
   #cancelLook: (() => void) | null = null;
 
   constructor(settings: TimeLimitSettings, clock: Clock = systemClock) {
@@ -66,7 +85,13 @@ export class TimeLimits {
   /** New limits hold for sessions that are there already. */
   set settings(settings: TimeLimitSettings) {
     this.#settings = settings;
-    this.#arrange();
+    this.#arrangeAnew();
+  }
+
+  /** The shortest timeout that any tenant has; null: none has one. */
+  set tenantShortest(shortest: number | null) {
+    this.#tenantShortest = shortest;
+    this.#arrangeAnew();
   }
 
   /** Watches a session until what is returned is disposed of. */
@@ -74,11 +99,15 @@ export class TimeLimits {
     const now = this.#clock.now();
     const watched: Watched = {
       session,
+      since: now,
       activity: session.activity,
       traffic: session.traffic,
       transactions: session.transactions,
+      answers: session.answers,
       silentSince: now,
       transactionSince: now,
+      statementSince: now,
+      drainedAt: null,
     };
     this.#watched.add(watched);
     this.#arrange();
@@ -93,8 +122,10 @@ export class TimeLimits {
   /** Looks again in a while, when there are limits and somebody they could be for. */
   #arrange(): void {
     const { clientIdleTimeout, idleTransactionTimeout, transactionTimeout } = this.#settings;
-    const limits = [clientIdleTimeout, idleTransactionTimeout, transactionTimeout]
-      .filter((limit) => limit !== null);
+    const limits = [
+      ...[clientIdleTimeout, idleTransactionTimeout, transactionTimeout],
+      this.#tenantShortest,
+    ].filter((limit) => limit !== null);
     if (limits.length === 0 || this.#watched.size === 0) return this.#stop();
     if (this.#cancelLook !== null) return;
     const pause = Math.min(...limits) / LOOKS_PER_LIMIT;
@@ -108,6 +139,11 @@ export class TimeLimits {
     );
   }
 
+  #arrangeAnew(): void {
+    this.#stop();
+    this.#arrange();
+  }
+
   #stop(): void {
     this.#cancelLook?.();
     this.#cancelLook = null;
@@ -115,48 +151,86 @@ export class TimeLimits {
 
   #look(watched: Watched): void {
     const now = this.#clock.now();
+    this.#notice(watched, now);
     const { session } = watched;
-    const { activity, traffic, transactions } = session;
-    if (traffic !== watched.traffic || activity !== watched.activity) watched.silentSince = now;
-    if (transactions !== watched.transactions || !isInTransaction(watched.activity)) {
-      watched.transactionSince = now;
-    }
-    watched.traffic = traffic;
-    watched.activity = activity;
-    watched.transactions = transactions;
-    const reason = this.#broken(
-      activity,
-      now - watched.silentSince,
-      now - watched.transactionSince,
-    );
+    const reason = (session.isPooled ? this.#poolLimit(watched, now) : null) ??
+      this.#tenantLimit(watched, session.tenantTimeouts, now);
     if (reason === null) return;
     this.#watched.delete(watched);
     session.end(reason);
   }
 
-  /** The limit that has been passed, in PostgreSQL's own words. */
-  #broken(activity: Activity, silentMs: number, transactionMs: number): PgError | null {
+  /** What has changed since the last look. */
+  #notice(watched: Watched, now: number): void {
+    const { activity, traffic, transactions, answers } = watched.session;
+    const isOther = transactions !== watched.transactions;
+    if (traffic !== watched.traffic || activity !== watched.activity) watched.silentSince = now;
+    if (isOther || !isInTransaction(watched.activity)) watched.transactionSince = now;
+    if (isOther || answers !== watched.answers || watched.activity !== "busy") {
+      watched.statementSince = now;
+    }
+    Object.assign(watched, { activity, traffic, transactions, answers });
+  }
+
+  /** The limit of pools that has been passed, in PostgreSQL's own words. */
+  #poolLimit(watched: Watched, now: number): PgError | null {
     const { clientIdleTimeout, idleTransactionTimeout, transactionTimeout } = this.#settings;
-    const isOver = (ms: number, limit: number | null) => limit !== null && ms >= limit;
-    if (isInTransaction(activity) && isOver(transactionMs, transactionTimeout)) {
+    const { activity } = watched;
+    const silentMs = now - watched.silentSince;
+    if (isInTransaction(activity) && isOver(now - watched.transactionSince, transactionTimeout)) {
       return limit(SqlState.TransactionTimeout, "transaction timeout", "transaction_timeout");
     }
     if (activity === "in transaction" && isOver(silentMs, idleTransactionTimeout)) {
-      return limit(
-        SqlState.IdleInTransactionSessionTimeout,
-        "idle-in-transaction timeout",
-        "idle_transaction_timeout",
-      );
+      return idleInTransaction("idle_transaction_timeout");
     }
     if (activity === "idle" && isOver(silentMs, clientIdleTimeout)) {
-      return limit(SqlState.IdleSessionTimeout, "idle-session timeout", "client_idle_timeout");
+      return idle("client_idle_timeout");
     }
     return null;
   }
+
+  #tenantLimit(watched: Watched, limits: TenantTimeouts | null, now: number): PgError | null {
+    if (limits === null) return null;
+    const { activity, session } = watched;
+    const silentMs = now - watched.silentSince;
+    if (activity === "idle" && isOver(silentMs, limits.idleTimeout)) {
+      return idle("tenant_idle_timeout");
+    }
+    if (activity === "in transaction" && isOver(silentMs, limits.idleTimeout)) {
+      return idleInTransaction("tenant_idle_timeout");
+    }
+    if (activity !== "waiting" && isOver(silentMs, limits.silenceTimeout)) {
+      return limit(SqlState.IdleSessionTimeout, "inactivity", "tenant_query_timeout");
+    }
+    const { statementTimeout } = limits;
+    if (activity === "busy" && isOver(now - watched.statementSince, statementTimeout)) {
+      watched.statementSince = now; // should it miss, it is tried again
+      session.cancelStatement(statementTimeout!);
+    }
+    if (!isOver(now - watched.since, limits.sessionTimeout)) return null;
+    const reason = limit(SqlState.AdminShutdown, "session timeout", "tenant_session_timeout");
+    if (watched.drainedAt === null) {
+      watched.drainedAt = now;
+      session.drain(reason);
+    }
+    return now - watched.drainedAt >= DRAIN_MS_MAX ? reason : null;
+  }
+}
+
+function isOver(ms: number, limit: number | null): boolean {
+  return limit !== null && ms >= limit;
 }
 
 function isInTransaction(activity: Activity): boolean {
   return activity === "busy" || activity === "in transaction";
+}
+
+function idle(setting: string): PgError {
+  return limit(SqlState.IdleSessionTimeout, "idle-session timeout", setting);
+}
+
+function idleInTransaction(setting: string): PgError {
+  return limit(SqlState.IdleInTransactionSessionTimeout, "idle-in-transaction timeout", setting);
 }
 
 function limit(sqlState: SqlState, what: string, setting: string): PgError {

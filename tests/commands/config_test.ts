@@ -53,6 +53,9 @@ async function writeExampleFiles(directory: TestDirectory): Promise<void> {
     "client.crt": client.pem,
     "client.key": client.keyPem,
     "userlist.txt": '"app_user" "x"\n',
+    "tenants.allow": "acme\nglobex-* # and all like it\n",
+    "tenants.deny": "initech\n",
+    "tenants.toml": "",
   };
   for (const [name, text] of Object.entries(files)) await directory.write(name, text);
 }
@@ -152,4 +155,27 @@ Deno.test("a named file must exist; the default one may be absent, and is read",
     assert.deepEqual([code, out], [1, ""]);
     assert.equal(err, 'pgvpd: Cannot read configuration file "none.conf": there is no such file\n');
   }
+});
+
+Deno.test("config check tells the mistakes in the files about tenants, each with its place", async () => {
+  await using directory = await TestDirectory.make();
+  const names = ["allow", "tenants.toml", "pgvpd.conf"];
+  const text = (paths: string[]) => `tenant_allow_file = ${paths[0]}\ntenants = ${paths[1]}\n`;
+  const check = async (allow: string, toml: string) => {
+    const paths = [await directory.write(names[0]!, allow), await directory.write(names[1]!, toml)];
+    const path = await directory.write(names[2]!, text(paths));
+    return await pgvpd(["config", "check", "--config", path]);
+  };
+  const good = await check("acme", "[tenants.acme]\nweight = 2");
+  assert.deepEqual([good.code, good.err], [0, ""]);
+  const toml = await check("acme", "[tenants.acme]\nwieght = 2\n\n[upstreams.a]\nport = 0");
+  assert.equal(toml.code, 1);
+  assert.match(toml.err, /tenants\.toml:2:1: unknown key "wieght"; did you mean "weight"\?\n/);
+  assert.match(toml.err, /tenants\.toml:4:1: "host" is missing\n/);
+  assert.match(toml.err, /tenants\.toml:5:1: invalid value "0" for "port"/);
+  const login = await check("acme", '[upstreams.a]\nhost = "b"\npassword = "hush"');
+  assert.match(login.err, /tenants\.toml:1:1: \[upstreams\.a\] has a user or a password, which/);
+  assert(!login.err.includes("hush"));
+  const list = await check("acme\nx\x01y", "");
+  assert.match(list.err, /allow:2: a tenant has no control characters/);
 });

@@ -69,6 +69,24 @@ const SAMPLES: Partial<Record<SettingKey, readonly string[]>> = {
   upstream_tls_direct: ["true", "false", "true"],
   upstream_tls_cert: ["/tls/a", "/tls/b", "/tls/c"],
   upstream_tls_key: ["/tls/a", "/tls/b", "/tls/c"],
+  tenant_key: ["first", "payload", "app.current_tenant_id"],
+  tenant_allow: ["a", "b*", "c,d"],
+  tenant_allow_file: ["/tls/a", "/tls/b", "/tls/c"],
+  tenant_deny: ["a", "b*", "c,d"],
+  tenant_deny_file: ["/tls/a", "/tls/b", "/tls/c"],
+  tenant_max_connections: ["1", "2", "3"],
+  tenant_rate_limit: ["1", "2", "3"],
+  tenant_rate_burst: ["1", "2", "3"],
+  tenant_idle_timeout: ["1s", "2m", "3h"],
+  tenant_statement_timeout: ["1s", "2m", "3h"],
+  tenant_session_timeout: ["1s", "2m", "3h"],
+  tenant_query_timeout: ["1s", "2m", "3h"],
+  tenant_fair_shares: ["false", "true", "false"],
+  tenant_weight: ["2", "3", "4"],
+  tenant_pool_max: ["2", "3", "4"],
+  tenant_pool_min: ["2", "3", "4"],
+  tenant_queue_max: ["2", "3", "0"],
+  tenants: ["/tls/a", "/tls/b", "/tls/c"],
 };
 
 const PEM = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
@@ -86,6 +104,7 @@ const COMPANIONS: Partial<Record<SettingKey, Record<string, string>>> = {
   upstream_tls_direct: { upstream_tls: "require" },
   upstream_tls_cert: { upstream_tls_key: "/tls/a" },
   upstream_tls_key: { upstream_tls_cert: "/tls/a" },
+  tenant_rate_burst: { tenant_rate_limit: "5" },
 };
 
 Deno.test("for every available setting each layer overrides the one below", () => {

@@ -67,8 +67,10 @@ Deno.test("rules that are kept", () => {
     `${POOL}pool_auth = cleartext\npool_auth_cleartext = anywhere`,
     `${POOL}pool_min_idle = 20\npool_max_total = 20`,
     `${POOL}pool_max_total = 5`,
-    "tenant_allow = a",
-    "tenant_deny = a",
+    "tenant_allow = a\ntenant_deny = b",
+    "tenant_key = first",
+    "context_variables = app.org,app.user\ntenant_key = APP.org",
+    "tenant_rate_limit = 5\ntenant_rate_burst = 50",
     "resolvers = /resolvers.toml",
     "port = 5432\nupstream_host = db",
     "port = 5432\nlisten_host = 127.0.0.1\nupstream_host = 127.0.0.2",
@@ -158,8 +160,8 @@ const BROKEN: readonly [file: string, ...problems: string[]][] = [
     'pgvpd.conf:1: "pool_mode" is not none and needs "upstream_password"',
   ],
   [
-    "tenant_allow = a\ntenant_deny = b",
-    'pgvpd.conf:2: "tenant_deny" and "tenant_allow" (pgvpd.conf:1) exclude each other; keep one',
+    "tenant_rate_burst = 5",
+    'pgvpd.conf:1: "tenant_rate_burst" is set and needs "tenant_rate_limit"',
   ],
   [
     `${TLS}tls_port = 6432`,
@@ -206,10 +208,10 @@ Deno.test("rules that are broken, and where", () => {
 });
 
 Deno.test("a rule is judged on what all layers together result in", () => {
-  const told = check("tenant_allow = a", { PGVPD_TENANT_DENY: "b" }).problems;
+  const context = { PGVPD_CONTEXT_VARIABLES: "app.tenant" };
+  const told = check("context_variables = app.org\ntenant_key = app.org", context).problems;
   assert.deepEqual(told, [
-    'environment variable PGVPD_TENANT_DENY: "tenant_deny" and "tenant_allow" (pgvpd.conf:1) ' +
-    "exclude each other; keep one",
+    'pgvpd.conf:2: "tenant_key" is app.org, which is not in "context_variables"',
   ]);
   assert.deepEqual(check("port = 5432", { PGVPD_PORT: "7000" }).problems, []);
 });

@@ -168,3 +168,24 @@ Deno.test("ContextConfirmation gives the server's own SQLSTATE at every point", 
     assert.throws(() => confirm(stream), refused("22023", /context: no such role$/));
   }
 });
+
+const DEFAULTS = [{ name: "work_mem", value: "4096kB" }, { name: "jit", value: "off" }];
+const WITH_DEFAULTS = new SessionContext(VARIABLES, 'App "User"', DEFAULTS);
+
+Deno.test("defaults are set with the context, in whatever spelling the server has for them", () => {
+  const { parameters } = readContextMessage(WITH_DEFAULTS.message);
+  assert.deepEqual(parameters.slice(-4), ["work_mem", "4096kB", "jit", "off"]);
+  const row = contextRow([...VALUES, "4MB", "off"], (index) => index < 3 ? null : "1GB");
+  const steps = confirm(contextReplies([], row), WITH_DEFAULTS);
+  assert.equal(steps.at(-1), "confirmed");
+  assert.notEqual(WITH_DEFAULTS.key, CONTEXT.key);
+  assert.equal(WITH_DEFAULTS.startupParameters.length, 5);
+});
+
+Deno.test("a default that the server has not taken, or says nothing of, confirms nothing", () => {
+  const cells = [...VALUES, "4MB"].flatMap((value) => [null, text(value)]);
+  const untaken = dataRow([...cells, null, null]);
+  assert.throws(() => confirm(contextReplies([], untaken), WITH_DEFAULTS), refused("42501"));
+  const short = contextReplies([], contextRow(VALUES));
+  assert.throws(() => confirm(short, WITH_DEFAULTS), refused("08P01"));
+});

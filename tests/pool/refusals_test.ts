@@ -2,9 +2,11 @@
 
 import { strict as assert } from "node:assert";
 import { PgError } from "../../src/codec/error.ts";
-import { crowdError, openError, timeoutError } from "../../src/pool/refusals.ts";
+import { crowdRefusal, openError, timeoutError } from "../../src/pool/refusals.ts";
 
-const FULL = { name: "shop/app", size: 2, taken: 2, leased: 1 };
+const FULL = { name: "shop/app", size: 2, taken: 2, leased: 1, waiting: 8 };
+
+const SHARE = { tenant: "acme", weight: 1, poolMax: 2, poolMin: 0, queueMax: 3 };
 
 Deno.test("timeoutError names the ceiling that was reached", () => {
   const full = timeoutError(FULL, 1_500, null);
@@ -18,10 +20,24 @@ Deno.test("timeoutError names the ceiling that was reached", () => {
   assert.match(failing.fields.hint!, /pool_size/);
 });
 
-Deno.test("crowdError names pool_max_waiting", () => {
-  const { sqlState, fields } = crowdError(FULL, 7);
+Deno.test("timeoutError names the tenant's maximum when that was it", () => {
+  const { message, fields } = timeoutError(FULL, 1_500, null, SHARE);
+  assert.equal(message, 'tenant "acme" used its 2 server connections for 1.5 s');
+  assert.match(fields.hint!, /tenant_pool_max/);
+});
+
+Deno.test("crowdRefusal: too many of all, too many of one tenant, and neither", () => {
+  const account = (size: number, ready: number) => ({ queue: { size }, ready, share: SHARE });
+  assert.equal(crowdRefusal(account(3, 3), 0, FULL, 8), null);
+  const { sqlState, fields } = crowdRefusal(account(3, 3), 0, FULL, 7)!;
   assert.equal(sqlState, "53300");
   assert.match(fields.detail!, /pool_max_waiting is 7\.$/);
+  assert.equal(crowdRefusal(account(3, 3), 1, FULL, 7), null);
+  const crowd = crowdRefusal(account(4, 4), 0, FULL, 8)!;
+  assert.equal(crowd.sqlState, "53300");
+  assert.match(crowd.message, /tenant "acme" wait for a server connection: the limit is 3$/);
+  assert.equal(crowdRefusal(account(4, 4), 1, FULL, 8), null, "one is served soon");
+  assert.notEqual(crowdRefusal(account(4, 0), 1, FULL, 8), null, "another's member is no help");
 });
 
 Deno.test("openError passes a PgError as it is, and never says XX000", () => {

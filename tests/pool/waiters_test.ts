@@ -2,6 +2,7 @@
 
 import { strict as assert } from "node:assert";
 import { PgError } from "../../src/codec/error.ts";
+import { EVERYBODY } from "../../src/pool/fairness.ts";
 import { Waiters } from "../../src/pool/waiters.ts";
 import { FakeClock, settle } from "../support/pool_world.ts";
 
@@ -52,4 +53,27 @@ Deno.test("Waiters can all be sent away", async () => {
   await settle();
   assert.deepEqual(await Promise.all(all.map(({ end }) => end)), ["closed", "closed"]);
   assert.deepEqual([waiters.length, clock.pending], [0, 0]);
+});
+
+Deno.test("Waiters of several tenants take turns, each tenant's in the order of arrival", async () => {
+  const clock = new FakeClock();
+  const waiters: Waiters<string> = new Waiters(clock, () => {});
+  const patience = {
+    signal: new AbortController().signal,
+    msMax: 100,
+    timeoutError: () => LATE,
+  };
+  for (const [ticket, tenant] of ["a", "a", "a", "b"].entries()) {
+    const account = waiters.shares.account({ ...EVERYBODY, tenant });
+    waiters.join(null, ticket, patience, account).served.catch(() => {});
+  }
+  const tickets: number[] = [];
+  for (let waiter = waiters.at(0); waiter !== undefined; waiter = waiters.at(0)) {
+    tickets.push(waiter.ticket);
+    waiters.shares.begin(waiter.account);
+    waiter.serve("");
+  }
+  assert.deepEqual(tickets, [0, 3, 1, 2]);
+  await settle();
+  assert.equal(clock.pending, 0);
 });

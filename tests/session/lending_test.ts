@@ -3,6 +3,7 @@
 import { strict as assert } from "node:assert";
 import { PgError } from "../../src/codec/error.ts";
 import { Inbox } from "../../src/net/buffers.ts";
+import { EVERYBODY } from "../../src/pool/fairness.ts";
 import type { Lease } from "../../src/pool/pool.ts";
 import type { PooledBackend } from "../../src/pool/pooled_backend.ts";
 import { AddressLimit } from "../../src/session/address_limit.ts";
@@ -41,11 +42,19 @@ interface Options extends Partial<Pooling> {
   readonly parameters?: Record<string, string>;
   /** One for each checkout. */
   readonly backends?: readonly BackendWorld[];
+  readonly authenticated?: () => void;
 }
 
 /** A client that has sent its start-up packet, and pgvpd about to answer. */
 function begin(
-  { peer = PEER, version = 3 << 16, parameters = {}, backends = [], ...own }: Options,
+  {
+    peer = PEER,
+    version = 3 << 16,
+    parameters = {},
+    backends = [],
+    authenticated = () => {},
+    ...own
+  }: Options,
 ) {
   const [near, far] = memoryPair({ peers: [peer, "pgvpd"] });
   const fates: string[] = [];
@@ -96,8 +105,12 @@ function begin(
     message,
     encryption: null,
   } as const;
-  const who = { user: "app.acme", role: "app", database: "shop", context: CONTEXT, startup };
-  const target = { cancel: () => Promise.resolve() };
+  const who = {
+    ...{ user: "app.acme", role: "app", database: "shop", context: CONTEXT, startup },
+    ...{ share: () => EVERYBODY, tenantSettings: [] },
+    route: { id: null, database: null, user: null },
+  };
+  const target = { cancel: () => Promise.resolve(), authenticated };
   const done = lend(
     new Inbox(far, 1_000),
     who,
@@ -128,6 +141,22 @@ async function clean({ server }: BackendWorld): Promise<void> {
   const idle = readyForQuery();
   await server.send(join(commandComplete("DISCARD ALL"), idle, commandComplete("SET"), idle));
 }
+
+Deno.test("lend counts who has logged in, and nobody else, before anything is lent", async () => {
+  let counted = 0;
+  const authenticated = () => {
+    counted++;
+    throw new PgError("53300", "no place");
+  };
+  const wrong = begin({ authenticated });
+  await logIn(wrong.client, "wrong");
+  await refused(wrong.done, "28P01");
+  assert.equal(counted, 0);
+  const right = begin({ authenticated });
+  await logIn(right.client);
+  await refused(right.done, "53300");
+  assert.deepEqual([counted, right.keys.length], [1, 0]);
+});
 
 Deno.test("lend greets as a server does, with pgvpd's own key, once the context is there", async () => {
   const world = await openBackend();

@@ -2,8 +2,10 @@
 
 import { strict as assert } from "node:assert";
 import type { PgError } from "../../src/codec/error.ts";
+import type { TenantTimeouts } from "../../src/session/tenant_policies.ts";
 import {
   type Activity,
+  DRAIN_MS_MAX,
   type LimitedSession,
   TimeLimits,
   type TimeLimitSettings,
@@ -20,6 +22,12 @@ class FakeSession implements LimitedSession {
   activity: Activity = "idle";
   traffic = 0;
   transactions = 0;
+  answers = 0;
+  isPooled = true;
+  tenantTimeouts: TenantTimeouts | null = null;
+  /** The SQLSTATE that it was told to end with, when it can. */
+  drained: string | null = null;
+  cancels = 0;
   #reasons: PgError[] = [];
   /** The SQLSTATE that it was ended with. */
   get ended(): string | null {
@@ -28,6 +36,13 @@ class FakeSession implements LimitedSession {
   end(reason: PgError): void {
     assert.equal(this.ended, null, "it is ended once");
     this.#reasons.push(reason);
+  }
+  drain(reason: PgError): void {
+    assert.equal(this.drained, null, "it is told once");
+    this.drained = reason.sqlState;
+  }
+  cancelStatement(): void {
+    this.cancels++;
   }
 }
 
@@ -108,4 +123,86 @@ Deno.test("a new limit holds for sessions that are there", async () => {
   limits.settings = { ...NONE, clientIdleTimeout: 100 };
   await clock.advance(150);
   assert.equal(session.ended, "57P05");
+});
+
+function tenantWorld(timeouts: Partial<TenantTimeouts>) {
+  const none = { idleTimeout: null, statementTimeout: null, sessionTimeout: null };
+  const all = world({});
+  all.session.tenantTimeouts = { ...none, silenceTimeout: null, ...timeouts };
+  const set = Object.values(timeouts).filter((each) => typeof each === "number");
+  all.limits.tenantShortest = Math.min(...set);
+  return all;
+}
+
+Deno.test("a tenant's idle timeout ends who is silent while nothing runs, and nobody else", async () => {
+  const ends = { idle: "57P05", "in transaction": "25P03", busy: null, waiting: null } as const;
+  for (const activity of ["idle", "in transaction", "busy", "waiting"] as const) {
+    const { clock, session } = tenantWorld({ idleTimeout: 1_000 });
+    session.activity = activity;
+    await clock.advance(900);
+    assert.equal(session.ended, null);
+    await clock.advance(400);
+    assert.equal(session.ended, ends[activity], activity);
+  }
+});
+
+Deno.test("the seed's timeout ends silence whatever runs, but not while it waits", async () => {
+  for (const activity of ["idle", "in transaction", "busy", "waiting"] as const) {
+    const { clock, session } = tenantWorld({ silenceTimeout: 1_000 });
+    session.activity = activity;
+    await clock.advance(800);
+    session.traffic++;
+    await clock.advance(900);
+    assert.equal(session.ended, null);
+    await clock.advance(400);
+    assert.equal(session.ended, activity === "waiting" ? null : "57P05", activity);
+  }
+});
+
+Deno.test("a statement that takes too long is cancelled, and again when that has missed", async () => {
+  const { clock, session } = tenantWorld({ statementTimeout: 1_000 });
+  session.activity = "busy";
+  for (let count = 0; count < 10; count++) {
+    await clock.advance(800);
+    session.answers++; // one after the other, never seen at rest
+    session.traffic++;
+  }
+  assert.equal(session.cancels, 0);
+  await clock.advance(1_200);
+  assert.equal(session.cancels, 1);
+  await clock.advance(1_100);
+  assert.equal(session.cancels, 2);
+  session.activity = "in transaction";
+  await clock.advance(5_000);
+  assert.deepEqual([session.cancels, session.ended], [2, null]);
+});
+
+Deno.test("an old session is told to end when it can, and a minute later must", async () => {
+  const { clock, session } = tenantWorld({ sessionTimeout: 5_000 });
+  session.activity = "in transaction";
+  await clock.advance(4_900);
+  assert.equal(session.drained, null);
+  await clock.advance(600);
+  assert.deepEqual([session.drained, session.ended], ["57P01", null]);
+  await clock.advance(DRAIN_MS_MAX + 1_000);
+  assert.equal(session.ended, "57P01");
+});
+
+Deno.test("limits of pools are not for who has a connection of its own, limits of tenants are", async () => {
+  const { clock, session, limits } = world({ clientIdleTimeout: 100 });
+  session.isPooled = false;
+  await clock.advance(1_000);
+  assert.equal(session.ended, null);
+  const timeouts = { statementTimeout: null, sessionTimeout: null, silenceTimeout: null };
+  session.tenantTimeouts = { ...timeouts, idleTimeout: 200 };
+  limits.tenantShortest = 200;
+  await clock.advance(300);
+  assert.equal(session.ended, "57P05");
+});
+
+Deno.test("who belongs to no tenant has no tenant's limits", async () => {
+  const { clock, session } = tenantWorld({ idleTimeout: 100 });
+  session.tenantTimeouts = null;
+  await clock.advance(10_000);
+  assert.equal(session.ended, null);
 });

@@ -1,12 +1,14 @@
 // A random life of pools, with everything that must hold checked behind every step.
 
 import { strict as assert } from "node:assert";
+import type { TenantShare } from "../../src/pool/fairness.ts";
 import type { PoolStats } from "../../src/pool/pool.ts";
 import { Pools, type PoolsOptions } from "../../src/pool/pools.ts";
 import { Checkout, FakeClock, FakeServer, settle } from "./pool_world.ts";
 import { Random } from "./random.ts";
 
 const CONTEXTS = ["a", "b", "c", null];
+const TENANTS = ["", "p", "q", "r"];
 const RETRY_MS_MAX = 400;
 
 /** One pool as the model sees it from outside. */
@@ -16,8 +18,8 @@ class Corner {
   waiting: Checkout[] = [];
   /** Lent and not given back. */
   held: Checkout[] = [];
-  /** The number of the checkout that was served last. */
-  servedLast = -1;
+  /** The number of the checkout that was served last, by tenant. */
+  readonly servedLast = new Map<string, number>();
   failedAt = -Infinity;
   /** Places in use behind the last step: a smaller size takes effect slowly. */
   taken = 0;
@@ -35,6 +37,8 @@ export class PoolModel {
   readonly #corners: Corner[];
   readonly #pools: Pools<FakeServer["members"][number]>;
   #options: PoolsOptions;
+  readonly #shares: readonly TenantShare[];
+  readonly #tenantOf = new WeakMap<Checkout, TenantShare>();
   #checkouts = 0;
   #total = 0;
 
@@ -43,6 +47,7 @@ export class PoolModel {
     const keys = ["w", "x", "y", "z"].slice(0, this.#random.integer(1, 4));
     this.#corners = keys.map((key) => new Corner(key));
     this.#options = this.#randomOptions();
+    this.#shares = TENANTS.map((tenant) => this.#randomShare(tenant));
     const serverOf = (key: string) => this.#corners.find((corner) => corner.key === key)!.server;
     const surroundings = { clock: this.#clock, random: () => this.#random.fraction() };
     this.#pools = new Pools(this.#options, serverOf, surroundings);
@@ -112,17 +117,42 @@ export class PoolModel {
 
   #checkout(corner: Corner): void {
     const number = this.#checkouts++;
+    const share = this.#random.pick(this.#shares);
     const begin = (signal: AbortSignal) =>
-      this.#pools.checkout(corner.key, this.#random.pick(CONTEXTS), signal);
-    corner.waiting.push(
-      new Checkout(begin, (ended) => {
-        corner.waiting = corner.waiting.filter((one) => one !== ended);
-        if (ended.lease === null) return;
-        assert(number > corner.servedLast, "first come, first served");
-        corner.servedLast = number;
-        corner.held.push(ended);
-      }),
-    );
+      this.#pools.checkout(corner.key, this.#random.pick(CONTEXTS), signal, share);
+    const checkout = new Checkout(begin, (ended) => {
+      corner.waiting = corner.waiting.filter((one) => one !== ended);
+      if (ended.lease === null) return;
+      const last = corner.servedLast.get(share.tenant) ?? -1;
+      assert(number > last, "first come, first served, among those of one tenant");
+      corner.servedLast.set(share.tenant, number);
+      corner.held.push(ended);
+    });
+    this.#tenantOf.set(checkout, share);
+    corner.waiting.push(checkout);
+  }
+
+  #randomShare(tenant: string): TenantShare {
+    const random = this.#random;
+    return {
+      tenant,
+      weight: random.integer(1, 3),
+      poolMax: random.pick([1, 2, 3, Infinity]),
+      poolMin: random.integer(0, 2),
+      queueMax: random.pick([0, 2, Infinity]),
+    };
+  }
+
+  /** Of those that wait, how many could be served; nobody has more than its maximum. */
+  #verifyShares({ waiting, held }: Corner): number {
+    let ready = 0;
+    for (const share of this.#shares) {
+      const isIts = (one: Checkout) => this.#tenantOf.get(one) === share;
+      const active = held.filter(isIts).length;
+      assert(active <= share.poolMax, `${active} of at most ${share.poolMax}`);
+      ready += Math.min(waiting.filter(isIts).length, share.poolMax - active);
+    }
+    return ready;
   }
 
   #randomOptions(): PoolsOptions {
@@ -186,6 +216,7 @@ export class PoolModel {
   ): void {
     const { size, minIdle, maxTotal } = this.#options;
     const coming = stats.opening + stats.checking;
+    const ready = this.#verifyShares(corner);
     const isFull = this.#pools.total >= maxTotal;
     const others = [...all].filter(([key]) => key !== corner.key);
     const isStarved = isFull && others.every(([, { idle }]) => idle === 0);
@@ -194,12 +225,12 @@ export class PoolModel {
     if (taken > size || this.#pools.total > maxTotal) {
       assert.equal(stats.idle, 0, "what is too much is closed");
     }
-    if (stats.waiting > coming) {
+    if (ready > coming) {
       assert.equal(stats.idle, 0, "nobody waits while a member is idle");
       assert(taken >= size || isBackingOff || isStarved, "nobody waits while a place is free");
       assert(taken > 0 || isStarved, "nobody waits for nothing");
     }
-    if (stats.opened > 0 && stats.idle + coming - stats.waiting < minIdle) {
+    if (stats.opened > 0 && stats.idle + coming - ready < minIdle) {
       assert(taken >= size || isBackingOff || isFull, "idle members are kept ready");
     }
   }

@@ -2,13 +2,11 @@
 
 import { Greetings } from "../../src/session/greetings.ts";
 import type { Pooling } from "../../src/session/lending.ts";
-import { TimeLimits } from "../../src/session/time_limits.ts";
 
 export function poolingDefaults(): Pick<
   Pooling,
   | "mode"
   | "greetings"
-  | "limits"
   | "functionCallsAllowed"
   | "sessionState"
   | "preparedStatementsMax"
@@ -16,11 +14,6 @@ export function poolingDefaults(): Pick<
   return {
     mode: "session",
     greetings: new Greetings(),
-    limits: new TimeLimits({
-      clientIdleTimeout: null,
-      idleTransactionTimeout: null,
-      transactionTimeout: null,
-    }),
     functionCallsAllowed: false,
     sessionState: "pin",
     preparedStatementsMax: 200,

@@ -1,7 +1,11 @@
 // A world of memory around one Session: a client, the servers it is connected to, and its log.
 
 import type { LogFields, Logger } from "../../src/log.ts";
+import { AddressLimit } from "../../src/session/address_limit.ts";
+import type { Route } from "../../src/session/lending.ts";
 import { Session, type SessionOptions } from "../../src/session/session.ts";
+import { Tenants } from "../../src/session/tenants.ts";
+import { TimeLimits } from "../../src/session/time_limits.ts";
 import { contextReplies, readContextMessage, requestedValues } from "./context_message.ts";
 import { memoryPair, type MemoryPairOptions, type MemoryTransport } from "./memory_transport.ts";
 import {
@@ -13,6 +17,7 @@ import {
   startup,
 } from "./messages.ts";
 import { ScriptedPeer } from "./scripted_peer.ts";
+import { tenantRules } from "./tenant_rules.ts";
 
 /** One log record. */
 export interface LogEntry {
@@ -40,6 +45,8 @@ export interface World {
 export interface WorldOptions extends Partial<SessionOptions> {
   /** One for each connection, the last of them for all further ones. */
   readonly servers?: readonly ServerScript[];
+  /** Instead of connecting to one of the servers. */
+  readonly dial?: Route["dial"];
   /** How both connections are cut, and how much they hold. */
   readonly wire?: MemoryPairOptions;
 }
@@ -53,20 +60,30 @@ const DEFAULTS: SessionOptions = {
   clientTls: null,
   clearAllowed: true,
   pooling: null,
-  upstreamAddress: "db.test:5432",
+  cancelKeys: null,
+  routeOf: () => {
+    throw new Error("replaced");
+  },
+  tenantKey: "payload",
+  tenants: new Tenants(tenantRules()),
+  failures: new AddressLimit(1_000),
+  limits: new TimeLimits({
+    clientIdleTimeout: null,
+    idleTransactionTimeout: null,
+    transactionTimeout: null,
+  }),
   refusal: null,
   handshakeMsMax: 3_000,
-  dial: () => Promise.reject(new Error("replaced")),
 };
 
 /** Starts a session with a client that has not said anything yet. */
 export function startSession(options: WorldOptions = {}): World {
-  const { servers = [serveTrust()], wire = {}, ...sessionOptions } = options;
+  const { servers = [serveTrust()], wire = {}, dial, ...sessionOptions } = options;
   const [near, far] = memoryPair({ ...wire, peers: ["client", "pgvpd"] });
   const upstreamSides: MemoryTransport[] = [];
   const scripts: Promise<void>[] = [];
   const log: LogEntry[] = [];
-  const dial = () => {
+  const connect = () => {
     const [there, server] = memoryPair({ ...wire, peers: ["pgvpd", "server"] });
     const script = servers[Math.min(upstreamSides.length, servers.length - 1)]!;
     upstreamSides.push(there);
@@ -75,7 +92,15 @@ export function startSession(options: WorldOptions = {}): World {
     scripts.push(running);
     return Promise.resolve(there);
   };
-  const session = new Session(far, { ...DEFAULTS, dial, ...sessionOptions }, recordingLog(log));
+  const route = {
+    id: null,
+    address: "db.test:5432",
+    database: null,
+    user: null,
+    dial: dial ?? connect,
+  };
+  const all = { ...DEFAULTS, routeOf: () => route, ...sessionOptions };
+  const session = new Session(far, all, recordingLog(log));
   const over = session.run().then(async () => {
     await Promise.all(scripts);
   });

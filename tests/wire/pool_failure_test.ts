@@ -185,8 +185,9 @@ Deno.test("pool_max_waiting: one more is refused at once, and the queue is serve
   await third.until("Z");
 });
 
-Deno.test("the queue is first in, first out, whatever the tenants are", async () => {
-  await using front = await pooledFront(bench);
+/** In which order ten are served that wait behind tenant_a; every third is tenant_a's too. */
+async function queueOrder(tenantFairShares: boolean): Promise<number[]> {
+  await using front = await pooledFront(bench, { tenantFairShares });
   using holder = await connectPooled(front.port, "tenant_a");
   const process = await processOf(holder.client);
   const order: number[] = [];
@@ -202,7 +203,17 @@ Deno.test("the queue is first in, first out, whatever the tenants are", async ()
   });
   await terminate(holder.client);
   await Promise.all(served);
-  assert.deepEqual(order, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+  return order;
+}
+
+Deno.test("without fair shares the queue is first in, first out, whatever the tenants are", async () => {
+  assert.deepEqual(await queueOrder(false), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+});
+
+Deno.test("with fair shares the order of arrival is that of each tenant's own", async () => {
+  const order = await queueOrder(true);
+  assert.deepEqual(order.filter((index) => index % 3 === 0), [0, 3, 6, 9]);
+  assert.deepEqual(order.filter((index) => index % 3 !== 0), [1, 2, 4, 5, 7, 8]);
 });
 
 Deno.test("pool_max_total over two databases: idle ones make room, used ones do not", async () => {
