@@ -46,6 +46,8 @@ export class Backend {
   fates: ReplyFates | null = null;
   /** ParameterStatus messages that have come. */
   reports = 0;
+  /** Takes the notifications that come while pgvpd itself talks to the server; null: nobody's. */
+  notify: ((notification: Uint8Array) => Promise<void>) | null = null;
   /** Why the last walk has stopped. */
   stop: number = Stop.AtEnd;
   /** Resolves when the connection has ended for whatever reason. */

@@ -7,6 +7,7 @@ import { type Backend, type BackendConsumer, NOBODY } from "./backend.ts";
 
 /** The largest message that a server may answer pgvpd with. */
 export const MESSAGE_SIZE_MAX = 64 * 1024;
+const NO_BYTES = new Uint8Array(0);
 
 interface Outcome {
   resolve(result: unknown): void;
@@ -25,8 +26,10 @@ export abstract class Conversation<Result> implements BackendConsumer {
   readonly #outcome: Outcome;
   #before: BackendConsumer = NOBODY;
   #next: Conversation<unknown> | null = null;
-  #held: Uint8Array = new Uint8Array(0);
+  #held: Uint8Array = NO_BYTES;
   #isOver = false;
+  /** It has its result; what has come behind it is still to be looked at. */
+  #conclude: (() => void) | null = null;
 
   constructor(protected readonly backend: Backend) {
     const outcome = Promise.withResolvers<Result>();
@@ -38,6 +41,11 @@ export abstract class Conversation<Result> implements BackendConsumer {
       current.#last().#next = this;
     } else {
       if (!this.givesWay) this.#before = current;
+      // The beginning of a notice may have come already.
+      if (current instanceof Conversation && !current.#isOver) {
+        this.#held = current.#held;
+        current.#held = NO_BYTES;
+      }
       backend.consumer = this;
     }
   }
@@ -78,16 +86,12 @@ export abstract class Conversation<Result> implements BackendConsumer {
 
   /** Ends the conversation well. */
   protected finish(result: Result): void {
-    if (this.#isOver) return;
-    this.#end();
-    this.#outcome.resolve(result);
+    this.#conclude ??= () => this.#outcome.resolve(result);
   }
 
   /** Ends it badly, but in step: the conversations behind it go on. */
   protected finishWith(error: unknown): void {
-    if (this.#isOver) return;
-    this.#end();
-    this.#outcome.reject(error);
+    this.#conclude ??= () => this.#outcome.reject(error);
   }
 
   /** Ends it, and those behind it: what the server may still say finds nobody who expects it. */
@@ -95,7 +99,8 @@ export abstract class Conversation<Result> implements BackendConsumer {
     if (this.#isOver) return;
     const next = this.#next;
     this.#next = null;
-    this.finishWith(error);
+    this.#end();
+    this.#outcome.reject(error);
     next?.fail(error);
   }
 
@@ -121,21 +126,42 @@ export abstract class Conversation<Result> implements BackendConsumer {
     let at = 0;
     try {
       while (!this.#isOver && all.length - at >= HEADER_SIZE) {
+        if (this.#conclude !== null && this.#next !== null) break;
         const length = readInt32(all, at + 1);
         if (length < LENGTH_SIZE || length > this.messageSizeMax) throw malformedReply();
         const end = at + 1 + length;
         if (end > all.length) break;
-        const handled = this.message(all[at]!, all, at + HEADER_SIZE, end);
+        const handled = this.#handle(all, at, end);
         at = end;
         if (handled !== undefined) await handled;
       }
     } catch (error) {
+      // Whoever is out of step once is not believed again.
+      const isOutOfStep = error instanceof PgError && error.sqlState === SqlState.ProtocolViolation;
+      if (isOutOfStep) this.backend.ledger.uncertain = true;
       return this.fail(error);
     }
+    if (this.#isOver) return;
     const rest = all.slice(at);
-    if (!this.#isOver) this.#held = rest;
-    else if (this.#next !== null) await this.#next.#take(rest);
-    else if (rest.length > 0) this.backend.ledger.uncertain = true; // nobody has asked for it
+    const next = this.#next;
+    if (this.#conclude === null || next === null && rest.length > 0) {
+      this.#held = rest;
+      return;
+    }
+    this.#end();
+    this.#conclude();
+    if (next !== null) await next.#take(rest);
+  }
+
+  /** The message `all[at, end)`. */
+  #handle(all: Uint8Array, at: number, end: number): Promise<void> | void {
+    const type = all[at]!;
+    const { notify, ledger } = this.backend;
+    if (type === BackendMessage.NotificationResponse && notify !== null) {
+      return notify(all.subarray(at, end));
+    }
+    if (this.#conclude === null) return this.message(type, all, at + HEADER_SIZE, end);
+    if (!isAsynchronous(type)) ledger.uncertain = true; // nobody has asked for it
   }
 }
 

@@ -27,6 +27,7 @@ const PROTOCOL_3_0 = 3 << 16;
 const PROVED_ROLES_MAX = 100;
 /** How long a connection may take to answer a question of pgvpd's own. */
 const ANSWER_MS_MAX = 5_000;
+const NEVER = new AbortController().signal;
 
 /** How a pool's connections are opened. */
 export interface BackendOptions {
@@ -54,6 +55,8 @@ export class PooledBackend {
   unnamedOwner: object | null = null;
   /** A cancel request that is on its way; the connection must not change hands before. */
   cancelling: Promise<void> | null = null;
+  /** Nobody knows whether, or when, the server acts on a cancel request. */
+  #cancelIsLost = false;
   /** What the server reported at its start: what RESET ALL goes back to. */
   readonly baseParameters: ReadonlyMap<string, string>;
   readonly #idleWatch: IdleWatch;
@@ -70,7 +73,7 @@ export class PooledBackend {
   }
 
   /**
-   * Connects, logs in, and has the server prove that the login role cannot leave row-level security.
+   * Connects, logs in, and has the server prove that row-level security binds the login role.
    *
    * @throws {PgError} that says what failed; the signal's reason when it aborts.
    */
@@ -79,6 +82,7 @@ export class PooledBackend {
     const onAbort = () => transport.close();
     signal.addEventListener("abort", onAbort, { once: true });
     try {
+      signal.throwIfAborted(); // it may have come before anybody listened
       await sendStartup(transport, options);
       const backend = new Backend(transport, new Map());
       const login = new ServerLogin(backend, options.credentials, endPoint);
@@ -91,7 +95,7 @@ export class PooledBackend {
     } catch (error) {
       transport.close();
       if (signal.aborted) throw signal.reason;
-      throw asPgError(error, "the upstream server refused pgvpd's own query");
+      throw asPgError(error, OWN_QUERY_REFUSED);
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
@@ -117,14 +121,36 @@ export class PooledBackend {
    * not change hands while a cancel request is on its way: it would hit the next one.
    */
   async cancel(send: (request: Uint8Array) => Promise<void>): Promise<void> {
-    if (this.cancelRequest === null || this.backend.ledger.owed === 0) return;
+    if (this.cancelRequest === null || this.backend.ledger.settled) return;
     const sending = send(this.cancelRequest);
     const before = this.cancelling;
+    sending.catch(() => this.#cancelIsLost = true);
     const all = Promise.allSettled([before, sending]).then(() => {
       if (this.cancelling === all) this.cancelling = null;
     });
     this.cancelling = all;
     await sending;
+  }
+
+  /** No cancel request for the client before can hit the next one. */
+  get isUndisturbed(): boolean {
+    return this.cancelling === null && !this.#cancelIsLost;
+  }
+
+  /**
+   * Waits until cancel requests for the client before have been delivered, and lets one that comes
+   * late hit a question of pgvpd's own.
+   *
+   * @returns false when nobody knows what became of one: the connection must be closed.
+   */
+  async outlivesCancel(signal: AbortSignal): Promise<boolean> {
+    if (this.cancelling !== null) {
+      this.unnamedOwner = null;
+      await this.#bounded(this.cancelling, signal);
+      await this.#bounded(converse(this.backend, [binaryQuery(NOTHING_QUERY, [])]), signal)
+        .catch(() => {}); // it was hit, and is in step, or it is over
+    }
+    return !this.#cancelIsLost && this.backend.idle;
   }
 
   /** Ends the connection, in order when nothing is under way. May be called again. */
@@ -159,7 +185,7 @@ export class PooledBackend {
     signal: AbortSignal,
   ): Promise<void> {
     if (!this.backend.idle) throw lost();
-    await this.#proveRole(context.role, "the user name or set_role", signal);
+    await this.#proveRole(context.role, "the user name or set_role", signal).catch(refusedQuery);
     await this.#bounded(converse(this.backend, preparation(context, settings, true)), signal)
       .catch(refusedSetting);
     if (!this.backend.idle) throw lost();
@@ -186,9 +212,11 @@ export class PooledBackend {
     this.contextKey = null;
     this.statements.clear();
     this.unnamedOwner = null;
-    if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
     await this.#proveRole(context.role, "the user name or set_role", signal);
-    const exchanges = [scrub(), residueCheck(), ...preparation(context, settings, true)];
+    const exchanges = [
+      ...[scrub(), statements(newSeed()), residueCheck()],
+      ...preparation(context, settings, true),
+    ];
     await this.#bounded(converse(backend, exchanges), signal).catch(refusedSetting);
     if (!backend.idle) throw lost();
     this.confirmedContext = context;
@@ -206,17 +234,27 @@ export class PooledBackend {
   }
 
   /**
-   * Sets settings and context once more, in the middle of a session that has reset them.
+   * Sets what a session has reset once more, in its middle: the context, and of its settings those
+   * that it has not set otherwise since.
    *
+   * @param notify is given the notifications that come meanwhile: they are the session's.
    * @throws {PgError} when that fails: the session cannot go on.
    */
-  async restore(settings: readonly Setting[] = this.appliedSettings): Promise<void> {
+  async restore(
+    notify: (notification: Uint8Array) => Promise<void>,
+    settings: readonly Setting[] = this.appliedSettings,
+  ): Promise<void> {
     const context = this.confirmedContext;
     if (context === null) throw lost();
     this.confirmedContext = null;
     this.unnamedOwner = null;
-    await converse(this.backend, preparation(context, settings, false))
-      .catch(refusedSetting);
+    this.backend.notify = notify;
+    try {
+      const exchanges = preparation(context, settings, false);
+      await this.#bounded(converse(this.backend, exchanges), NEVER).catch(refusedSetting);
+    } finally {
+      this.backend.notify = null;
+    }
     this.confirmedContext = context;
   }
 
@@ -233,7 +271,8 @@ export class PooledBackend {
     const inTransaction = backend.ledger.transactionStatus !== TransactionStatus.Idle;
     try {
       if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
-      const clean = inTransaction ? statements("ROLLBACK", "DISCARD ALL") : DISCARD_ALL;
+      if (this.#cancelIsLost) return false;
+      const clean = statements(...inTransaction ? ["ROLLBACK"] : [], "DISCARD ALL", newSeed());
       await this.#bounded(converse(backend, [clean]), signal);
     } catch {
       return false;
@@ -304,14 +343,20 @@ function preparation(
   const confirming = confirmation(context, fresh);
   if (settings.length === 0) return [confirming];
   const parameters = settings.flatMap(({ name, value }) => [name, value]);
-  return [binaryQuery(settingsQuery(settings), parameters), confirming];
+  const sql = fresh ? settingsQuery(settings) : resetSettingsQuery(settings);
+  return [binaryQuery(sql, parameters), confirming];
 }
 
-const DISCARD_ALL = statements("DISCARD ALL");
 const NOTHING_QUERY = "SELECT pg_catalog.convert_to('', 'UTF8')";
 const ROLE_QUERY = "SELECT pg_catalog.convert_to((SELECT pg_catalog.left((r.rolsuper OR " +
   "r.rolbypassrls)::pg_catalog.text, 1) FROM pg_catalog.pg_roles r WHERE r.rolname " +
   "OPERATOR(pg_catalog.=) pg_catalog.convert_from($1, 'UTF8')), 'UTF8')";
+
+/** DISCARD ALL leaves the state of random(), which whoever has set or watched it can foretell. */
+function newSeed(): string {
+  const random = crypto.getRandomValues(new Uint32Array(2));
+  return `SET seed TO ${(random[0]! / 2 ** 32 + random[1]! / 2 ** 64).toFixed(18)}`;
+}
 
 async function sendStartup(transport: Transport, options: BackendOptions): Promise<void> {
   const { credentials, database, startupSettings } = options;
@@ -328,12 +373,36 @@ async function sendStartup(transport: Transport, options: BackendOptions): Promi
   }
 }
 
+/** The text of a parameter of a statement; all of them are bytes. */
+const text = (parameter: number) => `pg_catalog.convert_from($${parameter}, 'UTF8')`;
+
+function settingQuery(index: number): string {
+  return `pg_catalog.set_config(${text(2 * index + 1)}, ${text(2 * index + 2)}, false)`;
+}
+
 function settingsQuery(settings: readonly Setting[]): string {
-  const text = (parameter: number) => `pg_catalog.convert_from($${parameter}, 'UTF8')`;
   const columns = settings.map((_, index) =>
-    `pg_catalog.convert_to(pg_catalog.set_config(${text(2 * index + 1)}, ` +
-    `${text(2 * index + 2)}, false), 'UTF8')`
+    `pg_catalog.convert_to(${settingQuery(index)}, 'UTF8')`
   );
+  return `SELECT ${columns.join(", ")}`;
+}
+
+const OWN_QUERY_REFUSED = "the upstream server refused pgvpd's own query";
+
+function refusedQuery(error: unknown): never {
+  throw asPgError(error, OWN_QUERY_REFUSED);
+}
+
+/** Only what has the value that RESET gives; a variable of the application's own: an empty one. */
+function resetSettingsQuery(settings: readonly Setting[]): string {
+  const columns = settings.map((_, index) => {
+    const name = text(2 * index + 1);
+    const isReset = "coalesce((SELECT s.source OPERATOR(pg_catalog.<>) 'session' " +
+      "FROM pg_catalog.pg_settings s WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) " +
+      `pg_catalog.lower(${name})), coalesce(pg_catalog.length(pg_catalog.current_setting(` +
+      `${name}, true)), 0) OPERATOR(pg_catalog.=) 0)`;
+    return `pg_catalog.convert_to(CASE WHEN ${isReset} THEN ${settingQuery(index)} END, 'UTF8')`;
+  });
   return `SELECT ${columns.join(", ")}`;
 }
 

@@ -1,4 +1,4 @@
-// What pgvpd itself says to a pooled connection: cleaning, setting, proving, asking whether it lives.
+// What pgvpd itself says to a pooled connection: cleaning, setting, proving, asking for life.
 
 import { parseErrorResponse } from "../codec/backend.ts";
 import { BackendMessage, FrontendMessage, TransactionStatus } from "../codec/codes.ts";
@@ -63,8 +63,12 @@ export async function converse<Results extends readonly unknown[]>(
     await backend.send(joined(all.map(({ bytes }) => bytes)));
   } catch {
     backend.close(); // the conversations are told that the connection is over
+    if (backend.isOver) conversations[0]?.lost(); // or nobody is there to tell them
   }
-  return await Promise.all(conversations.map(({ result }) => result)) as unknown as Results;
+  // All of them, even behind a refusal: whoever is told must not find replies on their way.
+  const results = conversations.map(({ result }) => result);
+  await Promise.allSettled(results);
+  return await Promise.all(results) as unknown as Results;
 }
 
 /** Statements as simple queries, each answered by one completion and ReadyForQuery idle. */
@@ -102,8 +106,8 @@ class Statements extends Conversation<void> {
 }
 
 /**
- * One query whose parameters and results are bytes, as `encodeBinaryQuery` makes them; the answer is
- * its rows. When it fails, what stands behind it goes on.
+ * One query whose parameters and results are bytes, as `encodeBinaryQuery` makes them; the answer
+ * is its rows. When it fails, what stands behind it goes on.
  */
 export function binaryQuery(sql: string, parameters: readonly string[]): Exchange<TextRow[]> {
   return {

@@ -22,8 +22,10 @@ export const OWED_MAX = 1 << 20;
  * extended query it drops everything up to the next Sync. And an extended query that has no Sync
  * yet owes something though no ReadyForQuery is due.
  *
- * Where a server's behaviour depends on timing that cannot be seen from here, the ledger says that
- * it is `uncertain`: it must not be believed again, and the connection not be used again.
+ * What a server does with a message may depend on whether it failed before it read it, which cannot
+ * be seen from here: a Sync in the data of a COPY that fails is dropped, or answered. Then the
+ * ledger says that it is `uncertain`: it must not be believed again, and the connection not be used
+ * again.
  */
 export class ReplyLedger {
   /** The count cannot be relied on. */
@@ -34,8 +36,12 @@ export class ReplyLedger {
   copyIn = false;
   /** The status in the last ReadyForQuery. */
   transactionStatus = 0;
-  /** Syncs that the last COPY has swallowed when it began. */
-  syncsDropped = 0;
+  /** The server has begun to read the data of a COPY, and has not failed or become ready since. */
+  #copying = false;
+  /** Syncs that this COPY has dropped, unless it had failed when they came. */
+  #dropped = 0;
+  /** The open batch has failed: everything up to its Sync is dropped. */
+  #batchFailed = false;
   #entries = new Uint8Array(CAPACITY_MIN);
   #head = 0;
   #size = 0;
@@ -45,6 +51,11 @@ export class ReplyLedger {
   /** ReadyForQuery messages that are due. */
   get owed(): number {
     return this.#owed;
+  }
+
+  /** Syncs that the COPY has swallowed that the server has just begun to read. */
+  get syncsDropped(): number {
+    return this.#dropped;
   }
 
   /** Nothing is due, and nothing has been begun: the next message is a new request. */
@@ -63,16 +74,19 @@ export class ReplyLedger {
         return;
       case FrontendMessage.Sync:
         if (this.copyIn) {
-          this.uncertain = true; // dropped, unless the COPY has failed meanwhile
+          this.#dropped++;
           return;
         }
         this.batchOpen = false;
+        this.#batchFailed = false;
         this.#push(SYNC);
         return;
       case FrontendMessage.CopyDone:
       case FrontendMessage.CopyFail:
         if (this.copyIn) this.copyIn = false;
-        else if (this.#owed > 0 || this.batchOpen) this.#push(COPY_END);
+        // The end of a COPY in the batch, or nothing: that depends on where in it it stands.
+        else if (this.batchOpen) this.uncertain ||= !this.#batchFailed;
+        else if (this.#owed > 0) this.#push(COPY_END);
         return;
       case FrontendMessage.Parse:
       case FrontendMessage.Bind:
@@ -101,10 +115,9 @@ export class ReplyLedger {
         this.uncertain = true; // replication: another protocol from here on
         return;
       case BackendMessage.ErrorResponse:
-        if (this.copyIn) {
-          this.copyIn = false;
-          // What the client sends until it hears of this is dropped, up to a Sync of a batch.
-        }
+        if (this.#copying && this.#dropped > 0) this.uncertain = true;
+        this.#copying = this.copyIn = false;
+        if (this.batchOpen && this.#owed === 0) this.#batchFailed = true;
         return;
     }
   }
@@ -112,11 +125,11 @@ export class ReplyLedger {
   /** A ReadyForQuery. */
   ready(status: number): void {
     this.transactionStatus = status;
-    this.#dropCopyEnds();
-    if (this.#owed === 0) {
+    if (this.#owed === 0 || this.copyIn) {
       this.uncertain = true; // nobody has asked for it
       return;
     }
+    this.#copying = false;
     this.#pop();
     this.#dropCopyEnds();
   }
@@ -126,30 +139,29 @@ export class ReplyLedger {
    * Syncs up to the end of the data are dropped by it.
    */
   #copyBegins(): void {
-    this.#dropCopyEnds();
+    this.#copying = true;
+    this.#dropped = 0;
     const isSimple = this.#size > 0 && this.#peek(0) === QUERY;
     let at = isSimple ? 1 : 0;
     let kept = at;
     let ended = false;
-    this.syncsDropped = 0;
     for (; at < this.#size && !ended; at++) {
       const entry = this.#peek(at);
-      if (entry === SYNC) this.#dropSync();
+      if (entry === SYNC) this.#dropped++;
       else if (entry === COPY_END) ended = true;
       else this.#put(kept++, entry), this.uncertain = true; // a Query in the middle of the data
     }
+    this.#owed -= this.#dropped;
     for (; at < this.#size; at++) this.#put(kept++, this.#peek(at));
     this.#size = kept;
     this.copyIn = !ended;
+    if (isSimple) return;
+    this.#dropCopyEnds();
     // The batch goes on behind the data, and its own Sync is still to come.
-    if (!isSimple && this.#owed === 0) this.batchOpen = true;
+    if (this.#owed === 0) this.batchOpen = true;
   }
 
-  #dropSync(): void {
-    this.#owed--;
-    this.syncsDropped++;
-  }
-
+  /** Ends of COPYs that the server has not begun, and will not. */
   #dropCopyEnds(): void {
     while (this.#size > 0 && this.#peek(0) === COPY_END) this.#pop();
   }

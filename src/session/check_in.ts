@@ -1,6 +1,7 @@
 // What becomes of a backend when its client is done with it: as new, or closed.
 
 import { FrontendMessage } from "../codec/codes.ts";
+import { encodeTextQuery } from "../codec/frontend.ts";
 import { MessageWriter } from "../codec/writer.ts";
 import { type Backend, type BackendConsumer } from "../pool/backend.ts";
 import type { Lease } from "../pool/pool.ts";
@@ -11,6 +12,10 @@ import { elapsed } from "./farewell.ts";
 const DRAIN_MS_MAX = 5_000;
 /** Between cancel requests: of several statements in a row each must be hit. */
 const CANCEL_PAUSE_MS = 100;
+
+const COPY_FAIL = new MessageWriter().begin(FrontendMessage.CopyFail)
+  .cstring("the client has gone").end().take();
+const ROLLBACK = encodeTextQuery("ROLLBACK", []);
 
 /** How a session has left its backend. */
 export interface Leaving {
@@ -59,10 +64,10 @@ async function settles(rest: Rest, leaving: Leaving): Promise<boolean> {
   const pumped = leaving.pumped.then(() => void (stuck.is = false));
   await elapsed(DRAIN_MS_MAX, pumped);
   if (stuck.is || !leaving.sentWhole) return false;
-  await endBatch(backend);
   const deadline = performance.now() + DRAIN_MS_MAX;
   while (!rest.isSettled) {
     if (rest.isHopeless || leaving.signal.aborted) return false;
+    await endBatch(backend);
     if (leaving.finishes) {
       await Promise.race([rest.changed, aborted(leaving.signal)]);
     } else {
@@ -74,19 +79,20 @@ async function settles(rest: Rest, leaving: Leaving): Promise<boolean> {
   return true;
 }
 
-/** Ends what a client has begun and not ended, so that the server becomes ready again. */
+/**
+ * Ends what a client has begun and not ended, so that the server becomes ready again; as when the
+ * client's own connection had ended, nothing of it is done.
+ */
 async function endBatch(backend: Backend): Promise<void> {
   const { ledger } = backend;
-  if (ledger.uncertain) return;
-  if (ledger.copyIn) await say(backend, FrontendMessage.CopyFail);
-  if (ledger.batchOpen) await say(backend, FrontendMessage.Sync);
-}
-
-async function say(backend: Backend, type: number): Promise<void> {
-  const writer = new MessageWriter().begin(type);
-  if (type === FrontendMessage.CopyFail) writer.cstring("the client has gone");
-  backend.ledger.request(type);
-  await backend.send(writer.end().take());
+  if (ledger.copyIn) {
+    ledger.request(FrontendMessage.CopyFail);
+    await backend.send(COPY_FAIL);
+  }
+  if (ledger.batchOpen) {
+    ledger.request(FrontendMessage.Sync);
+    await backend.send(ROLLBACK); // a Sync alone would commit
+  }
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {
@@ -112,9 +118,14 @@ class Rest implements BackendConsumer {
     return this.backend.isOver || this.backend.ledger.uncertain;
   }
 
+  /** The server waits for more: also when a COPY has just begun, and has swallowed a Sync. */
+  get #isOpen(): boolean {
+    return this.backend.ledger.copyIn || this.backend.ledger.batchOpen;
+  }
+
   consume(bytes: Uint8Array): null {
     for (let at = 0; at < bytes.length;) at = this.backend.walk(bytes, at, bytes.length);
-    if (this.isSettled || this.isHopeless) this.#tell();
+    if (this.isSettled || this.isHopeless || this.#isOpen) this.#tell();
     return null;
   }
 

@@ -242,7 +242,7 @@ async function checkoutEstablished(
       await member.establish(context, settings, deadline.signal);
       return lease;
     } catch (error) {
-      const isDead = member.backend.isOver && !deadline.signal.aborted;
+      const isDead = (member.backend.isOver || isFarewell(error)) && !deadline.signal.aborted;
       await putBack(lease, deadline.signal);
       if (!isDead || attempt >= DEAD_BACKENDS_MAX) throw error;
       log.info("a pooled connection was dead; taking another", {
@@ -250,6 +250,11 @@ async function checkoutEstablished(
       });
     }
   }
+}
+
+/** Its end has not come yet, but the server has said that it will: class 57P, operator intervention. */
+function isFarewell(error: unknown): boolean {
+  return error instanceof PgError && error.sqlState.startsWith("57P");
 }
 
 /** Nothing of a client was done on it: it is cleaned, or closed. */

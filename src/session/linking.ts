@@ -61,6 +61,11 @@ export class Linker {
     for (let attempt = 1;; attempt++) {
       const lease = await this.#checkout(this.#client.key, this.contextKey, signal);
       try {
+        const { member } = lease;
+        if (!member.isUndisturbed && !await member.outlivesCancel(signal)) {
+          lease.discard("cancelled");
+          if (attempt < DEAD_BACKENDS_MAX) continue;
+        }
         await this.#prepare(lease.member, signal);
         return lease;
       } catch (error) {
@@ -82,14 +87,9 @@ export class Linker {
     this.#wanted = parameters;
   }
 
-  /** What a RESET of the client has undone, and must be set again: that is what it goes back to. */
-  settingsAfterReset({ backend, baseParameters }: PooledBackend): Setting[] {
-    const reset = new Map(
-      [...following(this.#initial)].filter(([name]) =>
-        backend.parameters.get(name) === baseParameters.get(name)
-      ),
-    );
-    return [...this.#staying, ...differences(reset, backend.parameters)];
+  /** What a RESET of the client goes back to, where that is not what the server goes back to. */
+  settingsAfterReset({ baseParameters }: PooledBackend): Setting[] {
+    return [...this.#staying, ...differences(this.#initial, baseParameters)];
   }
 
   /** The transaction is over; what the backend has reported meanwhile, the client knows. */
@@ -120,15 +120,6 @@ export class Linker {
     if (this.#wanted === null) return [...this.#client.settings];
     return [...this.#staying, ...differences(this.#wanted, member.baseParameters)];
   }
-}
-
-function following(parameters: ReadonlyMap<string, string>): Map<string, string> {
-  const values = new Map<string, string>();
-  for (const name of FOLLOWING_PARAMETERS) {
-    const value = parameters.get(name);
-    if (value !== undefined) values.set(name, value);
-  }
-  return values;
 }
 
 function differences(

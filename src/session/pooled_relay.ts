@@ -62,6 +62,8 @@ export class PooledRelay implements BackendConsumer {
   readonly #over = Promise.withResolvers<void>();
   #ending: ClientEnding | null = null;
   #writingToClient = false;
+  /** A notice to a client that sends no more is being written. */
+  #probing: Promise<void> | null = null;
   /** The client has ended its sending side. */
   #clientEnded = false;
   /** The session's context is gone, and to be restored at the next ReadyForQuery. */
@@ -69,7 +71,11 @@ export class PooledRelay implements BackendConsumer {
   /** The beginning of what may be that ReadyForQuery. */
   #withheld: Uint8Array = NO_BYTES;
   /** While the context is being restored nothing passes in either direction. */
-  #gate: Promise<void> | null = null;
+  #gate: PromiseWithResolvers<void> | null = null;
+  /** pgvpd talks to the server itself until then. */
+  #restoring: Promise<void> = Promise.resolve();
+  /** A write to the server that is under way. */
+  #sending: Promise<boolean> | null = null;
   #farewell: Uint8Array | null = null;
 
   /** @param member established for this client; `run` takes what comes from it. */
@@ -87,7 +93,8 @@ export class PooledRelay implements BackendConsumer {
    */
   async run(): Promise<ClientEnding> {
     this.#backend.consumer = this;
-    if (this.#backend.isOver) this.lost();
+    // The beginning of a message that came before this has been read away.
+    if (this.#backend.isOver || !this.#backend.atBoundary) this.lost();
     const fromClient = this.#pumpFromClient();
     this.pumped = fromClient;
     await this.#over.promise;
@@ -95,6 +102,7 @@ export class PooledRelay implements BackendConsumer {
     if (ending === "upstream" || ending === "pgvpd" || ending === "confused") {
       await this.#tellClient(fromClient);
     }
+    await this.#restoring.catch(() => {});
     return ending;
   }
 
@@ -127,8 +135,8 @@ export class PooledRelay implements BackendConsumer {
 
   /** From the server: everything passes, in order. */
   consume(bytes: Uint8Array): Promise<void> | null {
-    if (this.#gate !== null) return this.#consumeBehindGate(bytes, this.#gate);
     if (this.#restoreDue) return this.#consumeUntilReady(bytes);
+    if (this.#gate !== null) return this.#consumeBehindGate(bytes, this.#gate.promise);
     const backend = this.#backend;
     const end = bytes.length;
     this.bytesFromUpstream += end;
@@ -156,6 +164,7 @@ export class PooledRelay implements BackendConsumer {
   async #toClient(bytes: Uint8Array): Promise<void> {
     if (this.#ending !== null) return;
     this.#writingToClient = true;
+    if (this.#probing !== null) await this.#probing;
     try {
       let sent = await this.#client.write(bytes);
       while (sent < bytes.length) sent += await this.#client.write(bytes.subarray(sent));
@@ -163,6 +172,11 @@ export class PooledRelay implements BackendConsumer {
       this.#end("vanished");
     }
     this.#writingToClient = false;
+    this.#afterWrite();
+  }
+
+  /** What had to wait for it. */
+  #afterWrite(): void {
     if (this.#farewell !== null && this.idle) this.#end("pgvpd");
     if (this.#clientEnded) this.#endWhenAnswered();
   }
@@ -187,11 +201,16 @@ export class PooledRelay implements BackendConsumer {
         break;
       }
       this.bytesFromClient += bytes.length;
+      if (this.#gate !== null) await Promise.race([this.#gate.promise, this.#over.promise]);
       if (this.#ending !== null) break;
-      if (this.#gate !== null) await this.#gate;
       if (this.#cutHeader.length > 0) bytes = this.#behindCutHeader(bytes);
       const size = this.#enter(bytes);
-      if (size > 0 && !await this.#toUpstream(bytes, size)) break;
+      if (size > 0) {
+        this.#sending = this.#toUpstream(bytes, size);
+        const isSent = await this.#sending;
+        this.#sending = null;
+        if (!isSent) break;
+      }
       if (this.#requests.type === FrontendMessage.Terminate && this.#requests.headerEnded) {
         this.#end("terminated");
       } else if (this.#requests.lost) {
@@ -260,18 +279,19 @@ export class PooledRelay implements BackendConsumer {
       await elapsed(pauseMs, this.#over.promise);
       pauseMs = Math.min(pauseMs * 2, PROBE_PAUSE_MS_MAX);
       if (this.#ending !== null || this.#writingToClient || !this.#backend.atBoundary) continue;
-      try {
-        await writeAll(this.#client, STILL_RUNNING);
-      } catch {
-        this.#end("vanished");
-      }
+      if (this.#gate !== null) continue;
+      this.#probing = writeAll(this.#client, STILL_RUNNING).catch(() => this.#end("vanished"));
+      await this.#probing;
+      this.#probing = null;
     }
   }
 
   /** Has a client that sends no more read all that it asked for? */
   #endWhenAnswered(): void {
     const { ledger } = this.#backend;
-    if (this.#writingToClient || ledger.owed > 0 && !ledger.uncertain) return;
+    if (this.#writingToClient || this.#gate !== null) return;
+    // The data of a COPY will not come any more.
+    if (ledger.owed > 0 && !ledger.uncertain && !ledger.copyIn) return;
     // What it has begun and not ended can never be answered.
     this.#end(ledger.settled && this.sentWhole ? "closed" : "vanished");
   }
@@ -283,7 +303,10 @@ export class PooledRelay implements BackendConsumer {
     if (at < bytes.length) await this.#consumeUntilReady(bytes.subarray(at));
   }
 
-  /** Everything passes up to the ReadyForQuery at which the context can be restored. */
+  /**
+   * Everything passes but the ReadyForQuery at which the context can be restored. What stands
+   * behind that one came without being asked for, and passes too, up to the end of its message.
+   */
   async #consumeUntilReady(chunk: Uint8Array): Promise<void> {
     const backend = this.#backend;
     this.bytesFromUpstream += chunk.length;
@@ -292,43 +315,60 @@ export class PooledRelay implements BackendConsumer {
     bytes.set(this.#withheld);
     bytes.set(chunk, held);
     this.#withheld = NO_BYTES;
-    let at = held;
-    while (at < bytes.length) {
+    let passed = 0;
+    for (let at = held; at < bytes.length;) {
       at = backend.walk(bytes, at, bytes.length);
-      // Requests behind it were sent already: their replies come first, and see nothing.
-      if (backend.stop !== Stop.Ready || !backend.ledger.settled) continue;
-      await this.#toClient(bytes.subarray(0, at - READY_SIZE));
-      this.#restoreDue = false;
-      this.#gate = this.#restore(backend.ledger.transactionStatus);
-      if (at < bytes.length) backend.ledger.uncertain = true;
-      return;
+      if (backend.stop !== Stop.Ready || !this.#mayRestore) continue;
+      this.#gate ??= Promise.withResolvers();
+      await this.#toClient(bytes.subarray(passed, at - READY_SIZE));
+      passed = at;
     }
     const open = backend.openReadySize;
     if (open > 0) this.#withheld = new Uint8Array(bytes.subarray(bytes.length - open));
-    await this.#toClient(bytes.subarray(0, bytes.length - open));
+    await this.#toClient(bytes.subarray(passed, bytes.length - open));
+    if (this.#gate === null || !backend.atBoundary || this.#ending !== null) return;
+    // The server waits for the rest of it, and has nothing else to do.
+    if (this.#sending !== null) await this.#sending;
+    if (this.#ending !== null) return;
+    this.#restoreDue = false;
+    // It has begun to listen when this returns: no byte is read before.
+    void this.#restore(this.#gate, backend.ledger.transactionStatus);
+  }
+
+  /**
+   * Requests behind it were sent already: their replies come first, and see nothing. In a failed
+   * transaction nothing can be set: it is done when that is over.
+   */
+  get #mayRestore(): boolean {
+    const { ledger } = this.#backend;
+    return ledger.uncertain ||
+      ledger.settled && ledger.transactionStatus !== TransactionStatus.Failed;
   }
 
   /** Restores the context, tells the client what has changed by it, and then that it may go on. */
-  async #restore(status: number): Promise<void> {
+  async #restore(gate: PromiseWithResolvers<void>, status: number): Promise<void> {
     const { parameters } = this.#backend;
-    const before = new Array<[string, string]>(...parameters);
+    const before = [...parameters];
     try {
-      // In a failed transaction nothing can be set, and nothing of it will last.
-      if (status !== TransactionStatus.Failed) await this.#member.restore();
+      // Half a message of the client's would take what pgvpd says for its other half.
+      if (!this.#backend.ledger.settled || !this.#requests.atBoundary) throw cannotRestore();
+      this.#restoring = this.#member.restore((notification) => this.#toClient(notification));
+      await this.#restoring;
+      for (const [name, value] of before) {
+        const now = parameters.get(name)!;
+        if (now !== value) await this.#toClient(encodeParameterStatus(name, now));
+      }
+      await this.#toClient(encodeReadyForQuery(status));
     } catch (error) {
       if (error instanceof PgError) {
         this.failure = error;
         this.#farewell ??= error.encode();
       }
-      this.#gate = null;
-      return this.#end("pgvpd");
-    }
-    for (const [name, value] of before) {
-      const now = parameters.get(name)!;
-      if (now !== value) await this.#toClient(encodeParameterStatus(name, now));
+      this.#end("pgvpd");
     }
     this.#gate = null;
-    await this.#toClient(encodeReadyForQuery(status));
+    gate.resolve();
+    this.#afterWrite();
   }
 
   async #consumeBehindGate(bytes: Uint8Array, gate: Promise<void>): Promise<void> {
@@ -342,7 +382,8 @@ export class PooledRelay implements BackendConsumer {
     const explained = this.#ending === "upstream" &&
       this.#backend.lastType === BackendMessage.ErrorResponse;
     const farewell = async () => {
-      if (!explained && this.#backend.atBoundary && !this.#writingToClient) {
+      const isFree = this.#backend.atBoundary && !this.#writingToClient && this.#probing === null;
+      if (!explained && isFree) {
         await writeAll(this.#client, message);
       }
       await this.#client.closeWrite();
@@ -350,4 +391,11 @@ export class PooledRelay implements BackendConsumer {
     };
     await lingering(farewell().catch(() => {}));
   }
+}
+
+function cannotRestore(): PgError {
+  return PgError.protocolViolation(
+    "the session context cannot be restored behind what the client has sent",
+    { hint: "Wait for the end of RESET and DISCARD ALL before sending anything else." },
+  );
 }

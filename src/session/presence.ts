@@ -1,6 +1,5 @@
 // Waiting for something on a client's behalf, for as long as the client is there.
 
-import { PgError } from "../codec/error.ts";
 import type { Inbox } from "../net/buffers.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone } from "./endings.ts";
@@ -24,13 +23,21 @@ export async function whileClientStays<T extends object>(
     for (;;) {
       const first = client.full
         ? await deadline.race(wanted)
-        : await deadline.race<T | number | null>(wanted, client.fill());
+        : await deadline.race<T | number | null>(wanted, filled(client));
       if (first === null) throw new ClientGone();
       if (typeof first === "object") return first;
     }
   } catch (error) {
     abandoned.abort(new ClientGone());
     wanted.then(giveBack, () => {});
-    throw error instanceof PgError || error instanceof ClientGone ? error : new ClientGone(error);
+    throw error;
+  }
+}
+
+async function filled(client: Inbox): Promise<number | null> {
+  try {
+    return await client.fill();
+  } catch (error) {
+    throw new ClientGone(error);
   }
 }

@@ -406,7 +406,10 @@ export class TransactionRelay implements BackendConsumer {
     try {
       // In a failed transaction nothing can be set, and nothing of it will last.
       if (status !== TransactionStatus.Failed) {
-        await member.restore(this.#linker.settingsAfterReset(member));
+        await member.restore(
+          (notification) => this.#sendThrough(notification),
+          this.#linker.settingsAfterReset(member),
+        );
       }
     } catch (error) {
       this.#gate = null;

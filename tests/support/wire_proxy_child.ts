@@ -1,5 +1,6 @@
 // A proxy in a process of its own, and how much memory it has.
 
+import type { ProxyOptions } from "../../src/server.ts";
 import type { Login } from "./wire_clients.ts";
 
 const SAMPLE_MS = 20;
@@ -13,12 +14,16 @@ export class ProxyChild implements AsyncDisposable {
   }
 
   /** @param tls a certificate and its key, as files, for TLS on both sides. */
-  static async start(upstreamPort: number, tls: readonly string[] = []): Promise<ProxyChild> {
+  static async start(
+    upstreamPort: number,
+    overrides: Partial<ProxyOptions> = {},
+    tls: readonly string[] = [],
+  ): Promise<ProxyChild> {
     const child = new Deno.Command(Deno.execPath(), {
       args: [
         ...["run", "--quiet", "-A"],
         new URL("wire_proxy_process.ts", import.meta.url).pathname,
-        ...[String(upstreamPort), ...tls],
+        ...[String(upstreamPort), JSON.stringify(overrides), ...tls],
       ],
       stdin: "piped",
       stdout: "piped",

@@ -1,6 +1,7 @@
 // A proxy in a process of its own, so that its memory can be watched. Prints its port as one line,
 // and ends when its standard input does. With a certificate there is TLS on both sides.
-// Usage: deno run -A tests/support/wire_proxy_process.ts <upstream port> [<certificate> <key>]
+// Usage: deno run -A tests/support/wire_proxy_process.ts <upstream port> <options as JSON>
+//   [<certificate> <key>]
 
 import { configureLog } from "../../src/log.ts";
 import { type FileContents, Proxy, WITHOUT_TLS } from "../../src/server.ts";
@@ -12,8 +13,9 @@ configureLog({
   colour: false,
   write: (line) => console.error(line),
 });
-const [upstreamPort, certificate, key] = Deno.args;
-const proxy = await Proxy.start(proxyOptions(Number(upstreamPort)), tls());
+const [upstreamPort, overrides = "{}", certificate, key] = Deno.args;
+const options = proxyOptions(Number(upstreamPort), JSON.parse(overrides));
+const proxy = await Proxy.start(options, tls());
 console.log(proxy.port);
 for await (const _ of Deno.stdin.readable);
 await proxy.stop(0);

@@ -66,7 +66,7 @@ Deno.test({
   name: "a result and a COPY of 500 MB each pass through a proxy that does not grow",
   ignore: memoryUnknown(),
   async fn() {
-    await using proxy = await ProxyChild.start(bench.postgres.port, certificate);
+    await using proxy = await ProxyChild.start(bench.postgres.port, {}, certificate);
     for (let turn = 0; turn < 3; turn++) (await loggedIn(proxy.port)).close();
     const down = await proxy.growthDuring(async () => {
       using client = await loggedIn(proxy.port);
