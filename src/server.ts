@@ -2,6 +2,7 @@
 
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
+import type { ResolverPlan } from "./context/resolver_plan.ts";
 import { logger } from "./log.ts";
 import { addressText, isDirectory, listen } from "./net/address.ts";
 import type { Listener } from "./net/tcp.ts";
@@ -11,10 +12,11 @@ import type { PoolStats } from "./pool/pool.ts";
 import { type AuthUsers, type PoolSettings, ServerPools } from "./server_pools.ts";
 import { Admission, type Slot } from "./session/admission.ts";
 import type { ClientTls } from "./session/opening.ts";
+import { Resolvers, type ResolverSettings, type ResolverStats } from "./session/resolving.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
 
 /** What a proxy needs; the names are those of the settings, times are in milliseconds. */
-export interface ProxyOptions extends PoolSettings {
+export interface ProxyOptions extends PoolSettings, ResolverSettings {
   readonly poolMode: "none" | "session" | "transaction";
   readonly listenHost: readonly string[];
   readonly port: number;
@@ -42,9 +44,11 @@ export interface FileContents {
   /** Null when there is no certificate to show. */
   readonly client: ClientTls | null;
   readonly upstream: UpstreamTls;
+  /** Left out when there are no resolvers. */
+  readonly resolvers?: ResolverPlan | null;
 }
 
-/** No TLS on either side, and no users of their own. */
+/** No TLS on either side, no users of their own, no resolvers. */
 export const WITHOUT_TLS: FileContents = {
   users: null,
   client: null,
@@ -69,7 +73,9 @@ export class Proxy {
   readonly #tlsOnly: readonly Listener[];
   /** Null without pooling. */
   readonly #pools: ServerPools | null;
+  readonly #resolvers: Resolvers;
   readonly #admission: Admission;
+  #upstream: UpstreamOptions;
   /** The same object for all sessions that begin under it. */
   #sessionOptions: SessionOptions;
   #tlsOnlyOptions: SessionOptions;
@@ -83,10 +89,16 @@ export class Proxy {
 
   private constructor(options: ProxyOptions, files: FileContents, listening: Listening) {
     this.#admission = new Admission(options.maxClientConnections);
+    this.#upstream = upstreamOptions(options, files);
     this.#pools = options.poolMode === "none"
       ? null
-      : new ServerPools(options.poolMode, options, upstreamOptions(options, files), files.users);
-    this.#sessionOptions = sessionOptions(options, files, this.#pools);
+      : new ServerPools(options.poolMode, options, this.#upstream, files.users);
+    this.#resolvers = new Resolvers(
+      files.resolvers ?? null,
+      options,
+      (signal) => connectUpstream(this.#upstream, signal),
+    );
+    this.#sessionOptions = sessionOptions(options, files, this.#pools, this.#resolvers);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
     this.#listeners = [...listening.plain, ...listening.tlsOnly];
     this.#tlsOnly = listening.tlsOnly;
@@ -109,8 +121,10 @@ export class Proxy {
    */
   reload(options: ProxyOptions, files: FileContents): void {
     this.#admission.clientsMax = options.maxClientConnections;
-    this.#pools?.reload(options, upstreamOptions(options, files), files.users);
-    this.#sessionOptions = sessionOptions(options, files, this.#pools);
+    this.#upstream = upstreamOptions(options, files);
+    this.#pools?.reload(options, this.#upstream, files.users);
+    this.#resolvers.reload(files.resolvers ?? null, options);
+    this.#sessionOptions = sessionOptions(options, files, this.#pools, this.#resolvers);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
   }
 
@@ -132,6 +146,11 @@ export class Proxy {
   /** What the pools hold and have done, by database and role; empty without pooling. */
   get poolStats(): Map<string, PoolStats> {
     return this.#pools?.stats ?? new Map();
+  }
+
+  /** What resolvers have done. */
+  get resolverStats(): ResolverStats {
+    return this.#resolvers.stats;
   }
 
   /** Clients connected now. */
@@ -157,7 +176,7 @@ export class Proxy {
     clearTimeout(timer);
     await Promise.all([...this.#sessions.keys()].map((session) => session.close(SHUTDOWN)));
     await Promise.all([...this.#sessions.values(), ...this.#accepting]);
-    await this.#pools?.close();
+    await Promise.all([this.#pools?.close(), this.#resolvers.close()]);
   }
 
   #stopListening(): void {
@@ -228,6 +247,7 @@ function sessionOptions(
   options: ProxyOptions,
   files: FileContents,
   pools: ServerPools | null,
+  resolvers: Resolvers,
 ): SessionOptions {
   const upstream = upstreamOptions(options, files);
   return {
@@ -241,6 +261,7 @@ function sessionOptions(
     clientTls: options.clientTls === "disable" ? null : files.client,
     clearAllowed: options.clientTls !== "require",
     pooling: pools?.pooling ?? null,
+    resolvers,
     upstreamAddress: addressText(upstream.host, upstream.port),
     dial: async (signal) => (await connectUpstream(upstream, signal)).transport,
   };

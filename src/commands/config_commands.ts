@@ -10,6 +10,7 @@ import {
 } from "../config/config.ts";
 import { CommandError } from "./failure.ts";
 import { printError, printLine } from "./output.ts";
+import { readResolvers } from "./resolver_file.ts";
 import { readSources, readWhatCanBeRead, type SettingsArguments } from "./settings.ts";
 import { loadTls } from "./tls_files.ts";
 
@@ -22,6 +23,10 @@ export function checkConfig(from: SettingsArguments): number {
   const tlsKeys: readonly (string | null)[] = SETTINGS.filter(({ group }) => group === "TLS")
     .map(({ key }) => key);
   if (!problems.some(({ key }) => tlsKeys.includes(key))) told.push(...certificateFaults(settings));
+  const resolverKeys = ["resolvers", "context_variables", "set_role"];
+  if (!problems.some(({ key }) => key !== null && resolverKeys.includes(key))) {
+    told.push(...readResolvers(settings).mistakes);
+  }
   for (const warning of warnings) printError(`warning: ${warning}`);
   for (const problem of told) printError(problem);
   if (told.length === 0) printLine("The configuration is good.");

@@ -9,11 +9,13 @@ import {
   type Settings,
 } from "../config/config.ts";
 import { configureLog, flushLog, logger } from "../log.ts";
-import { Proxy } from "../server.ts";
+import type { ResolverPlan } from "../context/resolver_plan.ts";
+import { type FileContents, Proxy } from "../server.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { ServiceNotifier } from "./notify.ts";
 import { writeAll } from "./output.ts";
 import { requireUpstreamPermission } from "./permissions.ts";
+import { loadResolvers, readResolvers } from "./resolver_file.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
 import { certificateFields, FileWatch, type LoadedTls, loadTls, tlsFiles } from "./tls_files.ts";
 
@@ -24,7 +26,9 @@ export async function serve(from: SettingsArguments): Promise<number> {
   for (const warning of warnings) logger("process").warn(warning);
   requireUpstreamPermission(settings);
   const tls = loadTls(settings);
-  const service = new Service(from, settings, tls, await startProxy(settings, tls));
+  const resolvers = loadResolvers(settings);
+  const proxy = await startProxy(settings, { ...tls, resolvers });
+  const service = new Service(from, settings, tls, resolvers, proxy);
   await service.run();
   return 0;
 }
@@ -38,9 +42,9 @@ function startLog(settings: Settings): void {
   });
 }
 
-async function startProxy(settings: Settings, tls: LoadedTls): Promise<Proxy> {
+async function startProxy(settings: Settings, files: FileContents): Promise<Proxy> {
   try {
-    return await Proxy.start(settings, tls);
+    return await Proxy.start(settings, files);
   } catch (error) {
     const hosts = settings.listenHost.join(", ");
     const { port, tlsPort } = settings;
@@ -65,12 +69,20 @@ class Service {
   readonly #ended = Promise.withResolvers<void>();
   #settings: Settings;
   #tls: LoadedTls;
+  #resolvers: ResolverPlan | null;
   #stopping = false;
 
-  constructor(from: SettingsArguments, settings: Settings, tls: LoadedTls, proxy: Proxy) {
+  constructor(
+    from: SettingsArguments,
+    settings: Settings,
+    tls: LoadedTls,
+    resolvers: ResolverPlan | null,
+    proxy: Proxy,
+  ) {
     this.#from = from;
     this.#settings = settings;
     this.#tls = tls;
+    this.#resolvers = resolvers;
     this.#proxy = proxy;
   }
 
@@ -86,7 +98,8 @@ class Service {
       context_variables: this.#settings.contextVariables.join(","),
     });
     this.#logCertificates();
-    using _watch = new FileWatch(() => tlsFiles(this.#settings), () => this.#reloadTls());
+    this.#logResolvers();
+    using _watch = new FileWatch(() => this.#files(), () => this.#reloadFiles());
     await this.#notifier.ready();
     await this.#ended.promise;
     flushLog();
@@ -150,13 +163,39 @@ class Service {
       ...Object.fromEntries(kept.map((property) => [property, old[property]])),
     };
     startLog(this.#settings);
-    this.#reloadTls();
+    this.#reloadFiles();
     this.#log.info("configuration reloaded", { changes: changes.length });
   }
 
-  /** Takes the certificates as the files hold them now; when they cannot be used, the old ones. */
-  #reloadTls(): void {
+  /** Every file that the settings name. */
+  #files(): string[] {
+    const { resolvers } = this.#settings;
+    return [...tlsFiles(this.#settings), ...(resolvers === null ? [] : [resolvers])];
+  }
+
+  /** Takes everything as the files hold it now; what cannot be used stays as it was. */
+  #reloadFiles(): void {
     if (this.#stopping) return;
+    this.#reloadTls();
+    this.#reloadResolvers();
+    this.#proxy.reload(this.#settings, { ...this.#tls, resolvers: this.#resolvers });
+  }
+
+  #reloadResolvers(): void {
+    const { plan, mistakes } = readResolvers(this.#settings);
+    for (const mistake of mistakes) this.#log.error(`resolvers: ${mistake}`);
+    if (mistakes.length > 0) return this.#log.error("resolvers cannot be used: the old ones stay");
+    const isNew = JSON.stringify(plan) !== JSON.stringify(this.#resolvers);
+    this.#resolvers = plan;
+    if (isNew) this.#logResolvers();
+  }
+
+  #logResolvers(): void {
+    const names = this.#resolvers?.resolvers.map(({ name }) => name) ?? [];
+    if (names.length > 0) this.#log.info("resolvers in use", { resolvers: names.join(", ") });
+  }
+
+  #reloadTls(): void {
     try {
       const loaded = loadTls(this.#settings);
       const shown = ({ own }: LoadedTls) => own.map(({ identity }) => identity.certificates).join();
@@ -168,7 +207,6 @@ class Service {
         error: error instanceof CommandError ? error.message : reasonOf(error),
       });
     }
-    this.#proxy.reload(this.#settings, this.#tls);
   }
 
   #logCertificates(): void {

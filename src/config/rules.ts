@@ -148,6 +148,8 @@ function atMost(key: SettingKey, other: SettingKey): Rule {
 const RULES: readonly Rule[] = [
   ...TLS_RULES,
   ...POOLING_RULES,
+  setNeeds("resolver_password", "resolver_user"),
+  setNeeds("resolver_database", "resolver_user"),
   {
     keys: ["tenant_allow", "tenant_deny"],
     check: (settings, name) =>
@@ -246,12 +248,15 @@ export function ruleWarnings(merged: Merged): string[] {
       ? idle(["upstream_tls_ca"], 'with "upstream_tls_verify" = false')
       : []),
     ...(isPooling(settings) ? poolingWarnings(settings, idle) : idle(POOLING_KEYS, NOT_POOLING)),
+    ...(settings.resolvers === null ? idle(RESOLVER_KEYS, 'without "resolvers"') : []),
     ...(settings.listenHost.some(isSocketDirectory)
       ? []
       : idle(["unix_socket_mode"], 'without a unix socket directory in "listen_host"')),
   ];
 }
 
+const RESOLVER_KEYS = SETTINGS
+  .filter(({ group, key }) => group === "Resolvers" && key !== "resolvers").map(({ key }) => key);
 const NOT_POOLING = 'without "pool_mode"';
 const POOLING_KEYS = SETTINGS
   .filter(({ group, key }) => group === "Pooling" && key !== "pool_mode").map(({ key }) => key);

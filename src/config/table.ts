@@ -5,6 +5,7 @@
 import { host, listenHosts } from "./hosts.ts";
 import type { Row } from "./row.ts";
 import { POOLING } from "./table_pooling.ts";
+import { RESOLVERS } from "./table_resolvers.ts";
 import { TLS } from "./table_tls.ts";
 import {
   boolean,
@@ -196,15 +197,7 @@ export const TABLE = {
     reloadable: true,
     available: false,
   },
-  resolvers: {
-    group: "Resolvers",
-    type: path("a resolver file"),
-    default: null,
-    example: "/etc/pgvpd/resolvers.toml",
-    sentence: "File of the queries that derive more context.",
-    reloadable: true,
-    available: false,
-  },
+  ...RESOLVERS,
   admin_port: {
     group: "Admin",
     type: portNumber(0),

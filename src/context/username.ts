@@ -60,17 +60,30 @@ export function parseUsername(username: string, rules: UsernameRules): Identity 
   const payload = username.slice(separatorAt + rules.tenantSeparator.length);
   if (role === "") throw refusal("user name has no role before the separator", hint);
   if (payload === "") throw refusal("user name has no tenant behind the separator", hint);
+  return { role, payload, values: valuesIn(payload, rules) };
+}
 
+function valuesIn(payload: string, rules: UsernameRules): string[] {
   const expected = rules.contextVariables.length;
   const values = expected === 1 ? [payload] : payload.split(rules.valueSeparator);
   if (values.length !== expected) {
     throw refusal(
       `user name carries ${values.length} context value${values.length === 1 ? "" : "s"}, ` +
         `expected ${expected}: ${rules.contextVariables.join(", ")}`,
-      hint,
+      `Connect as "${usernameForm(rules)}".`,
     );
   }
-  return { role, payload, values };
+  return values;
+}
+
+/**
+ * A user name that is an identity alone, where resolvers say everything else.
+ *
+ * @param role the one that is logged in.
+ * @throws {PgError} 28000 when it has another number of values than there are variables.
+ */
+export function parseBareIdentity(username: string, role: string, rules: UsernameRules): Identity {
+  return { role, payload: username, values: valuesIn(username, rules) };
 }
 
 /** What a user name must look like: `<role>.<app.current_tenant_id>`. */

@@ -1,5 +1,6 @@
 // The connections that resolvers run on: a small pool for each database, of a role of their own.
 
+import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import {
   ANSWER_BYTES_MAX,
@@ -12,7 +13,7 @@ import type { Backend } from "./backend.ts";
 import type { UpstreamConnection } from "./connect.ts";
 import { Conversation, isAsynchronous } from "./conversation.ts";
 import type { ServerCredentials } from "./login.ts";
-import type { Connector } from "./pool.ts";
+import type { Connector, Lease } from "./pool.ts";
 import { PooledBackend } from "./pooled_backend.ts";
 import { Pools } from "./pools.ts";
 import { converse, type Exchange, StatementFailed } from "./statements.ts";
@@ -68,18 +69,7 @@ export class ResolverConnections {
     query: ResolverQuery,
     signal: AbortSignal,
   ): Promise<ResolverReplies> {
-    for (let attempt = 1;; attempt++) {
-      using lease = await this.#pools.checkout(database, null, signal);
-      const { member } = lease;
-      try {
-        return await runResolver(member, query, signal);
-      } catch (error) {
-        const wasDead = error instanceof PgError && member.backend.isOver && !signal.aborted;
-        if (!wasDead || attempt >= DEAD_BACKENDS_MAX) throw error;
-      } finally {
-        if (member.backend.idle) lease.giveBack();
-      }
-    }
+    return await runOnFree(() => this.#pools.checkout(database, null, signal), query, signal);
   }
 
   /** A connection of the same role that is nobody's but the caller's. */
@@ -110,10 +100,41 @@ export class ResolverConnections {
 }
 
 /**
+ * Runs one query on a connection that is lent for it; one that turns out dead is replaced.
+ *
+ * @param prepare makes it as it must be; false: it cannot be used.
+ * @throws as {@linkcode ResolverConnections.run}.
+ */
+export async function runOnFree(
+  lend: () => Promise<Lease<PooledBackend>>,
+  query: ResolverQuery,
+  signal: AbortSignal,
+  prepare: (member: PooledBackend) => Promise<boolean> = () => Promise.resolve(true),
+): Promise<ResolverReplies> {
+  for (let attempt = 1;; attempt++) {
+    using lease = await lend();
+    const { member } = lease;
+    try {
+      if (!await prepare(member) || !member.backend.idle) throw lost();
+      return await runResolver(member, query, signal);
+    } catch (error) {
+      const wasDead = error instanceof PgError && !member.backend.idle && !signal.aborted;
+      if (!wasDead || attempt >= DEAD_BACKENDS_MAX) throw error;
+    } finally {
+      if (member.backend.idle) lease.giveBack();
+    }
+  }
+}
+
+function lost(): PgError {
+  return new PgError(SqlState.ConnectionFailure, "the connection to the upstream server was lost");
+}
+
+/**
  * Runs one query on a connection that is free, and leaves it as it was; one that does not answer in
  * time is closed.
  */
-export async function runResolver(
+async function runResolver(
   { backend }: PooledBackend,
   query: ResolverQuery,
   signal: AbortSignal,

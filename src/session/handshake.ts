@@ -9,22 +9,32 @@ import {
   refuseReservedParameters,
   rewriteStartup,
 } from "../context/startup_parameters.ts";
-import { decodeUsername, parseUsername, type UsernameRules } from "../context/username.ts";
+import {
+  decodeUsername,
+  parseBareIdentity,
+  parseUsername,
+  type UsernameRules,
+} from "../context/username.ts";
 import type { LogFields, Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import { forwardCancel } from "./cancel.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
+import type { ContextHolder, LiveContext, ResolverClient } from "./live_context.ts";
 import { LoginRelay, RefusedAtOnce } from "./login.ts";
+import { LoginResolving } from "./login_resolving.ts";
 import type { CancelTarget } from "./cancel_keys.ts";
 import { lend, type Lent, type Pooling } from "./lending.ts";
 import { type ClientTls, openClient, type StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
+import type { Resolvers } from "./resolving.ts";
 import { share, type Shared } from "./sharing.ts";
 
 /** The largest message that is held whole during a handshake; PostgreSQL sends none near it. */
 export const HANDSHAKE_MESSAGE_SIZE_MAX = 64 * 1024;
+/** The same where resolvers answer, and their answers are read back; taken only when it is needed. */
+const RESOLVED_MESSAGE_SIZE_MAX = 4 * 1024 * 1024;
 
 /** What a handshake needs to know and to reach. */
 export interface HandshakeOptions extends UsernameRules {
@@ -38,6 +48,8 @@ export interface HandshakeOptions extends UsernameRules {
   readonly clearAllowed: boolean;
   /** How tenants share server connections; null when each has its own. */
   readonly pooling: Pooling | null;
+  /** What derives more context; a plan of null means nothing does. */
+  readonly resolvers: Resolvers;
   /** The server's address, for messages. */
   readonly upstreamAddress: string;
   /** Why no client may log in now; null when it may. A cancel request is passed on all the same. */
@@ -65,9 +77,11 @@ export interface Dedicated {
 }
 
 /** Whose handshake it is. */
-export interface HandshakeTarget extends CancelTarget {
+export interface HandshakeTarget extends CancelTarget, ContextHolder {
   /** Called once, when the start-up message has been understood. */
   identified(facts: SessionFacts): void;
+  /** Called at most once: the session disposes of it at its end. */
+  resolvedBy(live: LiveContext): void;
 }
 
 /** What a start-up message amounts to. */
@@ -76,6 +90,8 @@ interface Login {
   readonly user: string;
   readonly facts: SessionFacts;
   readonly context: SessionContext | null;
+  /** Who resolvers are asked about; null for nobody. */
+  readonly resolved: ResolverClient | null;
   /** To the server, with the context as reset values. */
   readonly packet: Uint8Array;
   /** The same without them, for a server that refuses such parameters. */
@@ -106,13 +122,15 @@ export async function handshake(
   const login = prepareLogin(first, options);
   target.identified(login.facts);
   if (login.context !== null) log.debug("client identified", contextFields(login.context));
-  const { context, facts, user } = login;
+  const { context, facts, user, resolved } = login;
+  const live = resolved === null ? null : options.resolvers.begin(resolved, target);
+  if (live !== null) target.resolvedBy(live);
   if (options.pooling !== null && context !== null) {
-    const who = { user, role: facts.role, database: facts.database, context, startup: first };
+    const who = { user, role: facts.role, database: facts.database, context, live, startup: first };
     const serve = options.pooling.mode === "session" ? lend : share;
     return await serve(client, who, options.pooling, target, deadline, log);
   }
-  return await connectDedicated(client, login, deadline, options, log);
+  return await connectDedicated(client, login, live, deadline, options, log);
 }
 
 /** On one of pgvpd's own keys, its session decides; without pools every key is the server's. */
@@ -133,12 +151,13 @@ async function passCancelOn(
 async function connectDedicated(
   client: Inbox,
   login: Login,
+  live: LiveContext | null,
   deadline: Deadline,
   options: HandshakeOptions,
   log: Logger,
 ): Promise<Dedicated> {
   try {
-    return await attempt(client, login, login.packet, deadline, options);
+    return await attempt(client, login, live, login.packet, deadline, options);
   } catch (error) {
     if (!(error instanceof RefusedAtOnce)) throw error;
     if (login.plainPacket === null || !isAboutParameters(error)) return await passOn(client, error);
@@ -149,7 +168,7 @@ async function connectDedicated(
     });
   }
   try {
-    return await attempt(client, login, login.plainPacket, deadline, options);
+    return await attempt(client, login, live, login.plainPacket, deadline, options);
   } catch (error) {
     if (error instanceof RefusedAtOnce) return await passOn(client, error);
     throw error;
@@ -183,25 +202,37 @@ function prepareLogin(startup: StartupPacket, options: HandshakeOptions): Login 
   if (options.superuserBypass.includes(username)) {
     encryption?.checkIdentity(username);
     const facts = { role: username, database: database || username, tenant: null };
-    return { user: username, facts, context: null, packet, plainPacket: null };
+    return { user: username, facts, context: null, resolved: null, packet, plainPacket: null };
   }
-  const identity = parseUsername(username, options);
+  const { resolvers: { plan }, pooling, contextVariables } = options;
+  const resolvesRole = plan !== null && plan.resolvesRole;
+  const loginRole = pooling?.upstreamUser ?? null;
+  const identity = resolvesRole && !username.includes(options.tenantSeparator)
+    ? parseBareIdentity(username, loginRole ?? username, options)
+    : parseUsername(username, options);
   encryption?.checkIdentity(identity.values[0]!);
-  refuseReservedParameters(parameters, options.contextVariables);
-  const context = new SessionContext(
-    options.contextVariables.map((name, index) => ({ name, value: identity.values[index]! })),
-    options.setRole ?? identity.role,
-  );
+  refuseReservedParameters(parameters, [...contextVariables, ...plan?.variables ?? []]);
+  const known = contextVariables.map((name, index) => ({ name, value: identity.values[index]! }));
+  const role = options.setRole ?? identity.role;
+  const context = new SessionContext(known, role);
+  const facts = {
+    role: identity.role,
+    database: database || identity.role,
+    tenant: identity.values[0]!,
+  };
+  // What RESET goes back to: a role that is still to be resolved is no part of it.
+  const lasting = context.startupParameters.filter(({ name }) => !resolvesRole || name !== "role");
   return {
     user: username,
-    facts: {
-      role: identity.role,
-      database: database || identity.role,
-      tenant: identity.values[0]!,
-    },
+    facts,
     context,
-    packet: encodeStartupMessage(rewriteStartup(message, identity.role, context)),
-    plainPacket: encodeStartupMessage(rewriteStartup(message, identity.role, null)),
+    resolved: plan === null ? null : {
+      ...{ plan, known, role },
+      database: facts.database,
+      loginRole: loginRole ?? identity.role,
+    },
+    packet: encodeStartupMessage(rewriteStartup(message, identity.role, lasting)),
+    plainPacket: encodeStartupMessage(rewriteStartup(message, identity.role, [])),
   };
 }
 
@@ -213,6 +244,7 @@ function contextFields({ settings }: SessionContext): LogFields {
 async function attempt(
   client: Inbox,
   { context }: Login,
+  live: LiveContext | null,
   packet: Uint8Array,
   deadline: Deadline,
   options: HandshakeOptions,
@@ -220,7 +252,8 @@ async function attempt(
   deadline.phase = `connecting to the upstream server at ${options.upstreamAddress}`;
   const transport = await whileClientStays(client, deadline, options.dial, (late) => late.close());
   try {
-    const upstream = new Inbox(transport, HANDSHAKE_MESSAGE_SIZE_MAX);
+    const messageSizeMax = live === null ? HANDSHAKE_MESSAGE_SIZE_MAX : RESOLVED_MESSAGE_SIZE_MAX;
+    const upstream = new Inbox(transport, messageSizeMax);
     await deadline.race(
       writeAll(transport, packet).catch((cause) => {
         throw new PgError(SqlState.ConnectionFailure, "the upstream server went away", {}, {
@@ -228,7 +261,8 @@ async function attempt(
         });
       }),
     );
-    const login = new LoginRelay(client, upstream, context, deadline);
+    using resolving = live === null ? null : new LoginResolving(live, deadline);
+    const login = new LoginRelay(client, upstream, context, deadline, resolving);
     await login.run();
     return { upstream, cancelRequest: login.cancelRequest };
   } catch (error) {

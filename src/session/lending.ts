@@ -29,31 +29,23 @@ import type { ClientName, Credentials, FoundSecret } from "./credentials.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone } from "./endings.ts";
 import type { Greetings } from "./greetings.ts";
+import type { LiveContext } from "./live_context.ts";
 import type { StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
+import { type Checkout, type PoolKey, queryRunner } from "./resolving_pooled.ts";
 import type { TimeLimits } from "./time_limits.ts";
 
 export const PROTOCOL_3_2 = (3 << 16) | 2;
 /** How many backends that turn out dead a client does not notice. */
 const DEAD_BACKENDS_MAX = 3;
 
-/** Which connections are alike: those that differ in this are never exchanged for each other. */
-export interface PoolKey {
-  readonly database: string;
-  /** As whom pgvpd logs in. */
-  readonly user: string;
-  readonly startupSettings: StartupSettings["startupOnly"];
-}
+export type { PoolKey } from "./resolving_pooled.ts";
 
 /** How clients of pools are served. */
 export interface Pooling {
   /** For how long a client is lent a backend. */
   readonly mode: "session" | "transaction";
-  readonly checkout: (
-    key: PoolKey,
-    contextKey: string,
-    signal: AbortSignal,
-  ) => Promise<Lease<PooledBackend>>;
+  readonly checkout: Checkout;
   readonly credentials: Credentials;
   readonly method: AuthenticationMethod;
   /** Whether a cleartext password may be asked for on a network that is not encrypted. */
@@ -78,7 +70,10 @@ export interface Pooling {
 
 /** Who wants to be served. */
 export interface PoolClient extends ClientName {
+  /** Without what resolvers add, until they have. */
   readonly context: SessionContext;
+  /** Left out when no resolver has anything to add. */
+  readonly live?: LiveContext | null;
   readonly startup: StartupPacket;
 }
 
@@ -105,6 +100,8 @@ export async function lend(
   await negotiateVersion(client, who, settings, deadline);
   await logIn(client, who, pooling, deadline);
   checkLists(who, pooling);
+  const context = await contextOf(client, who, poolKey(who, settings, pooling), pooling, deadline);
+  who = { ...who, context };
   const lease = await checkoutEstablished(client, who, settings, pooling, deadline, log);
   try {
     const { parameters } = lease.member.backend;
@@ -216,17 +213,47 @@ export function checkLists({ role, database, context }: PoolClient, pooling: Poo
   }
 }
 
+/** Which connections may serve a client. */
+export function poolKey(
+  { database, role }: PoolClient,
+  { startupOnly: startupSettings }: StartupSettings,
+  { upstreamUser }: Pooling,
+): PoolKey {
+  return { database, user: upstreamUser ?? role, startupSettings };
+}
+
+/** The client's context as a whole; waits for resolvers, and for the client's leaving. */
+export async function contextOf(
+  client: Inbox,
+  who: PoolClient,
+  key: PoolKey,
+  pooling: Pooling,
+  deadline: Deadline,
+): Promise<SessionContext> {
+  const { live = null } = who;
+  if (live === null) return who.context;
+  const run = queryRunner(pooling.checkout, key);
+  const context = await whileClientStays(
+    client,
+    deadline,
+    (signal) => live.resolve(run, signal, (phase) => deadline.phase = phase),
+    () => {},
+  );
+  checkLists({ ...who, context }, pooling);
+  return context;
+}
+
 /** A backend with the client's settings and context; one that turns out dead is replaced. */
 async function checkoutEstablished(
   client: Inbox,
   who: PoolClient,
-  { settings, startupOnly }: StartupSettings,
+  startup: StartupSettings,
   pooling: Pooling,
   deadline: Deadline,
   log: Logger,
 ): Promise<Lease<PooledBackend>> {
-  const { database, role, context } = who;
-  const key = { database, user: pooling.upstreamUser ?? role, startupSettings: startupOnly };
+  const { context } = who;
+  const key = poolKey(who, startup, pooling);
   for (let attempt = 1;; attempt++) {
     deadline.phase = "waiting for a server connection";
     const lease = await whileClientStays(
@@ -239,7 +266,7 @@ async function checkoutEstablished(
     const { member } = lease;
     try {
       member.contextKey = context.key;
-      await member.establish(context, settings, deadline.signal);
+      await member.establish(context, startup.settings, deadline.signal);
       return lease;
     } catch (error) {
       const isDead = (member.backend.isOver || isFarewell(error)) && !deadline.signal.aborted;

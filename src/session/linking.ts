@@ -22,6 +22,8 @@ export interface LinkedClient {
   readonly context: SessionContext;
   /** The settings of its start-up message that can be set later. */
   readonly settings: readonly Setting[];
+  /** What its context is by now, where that can change; the same object while it does not. */
+  readonly currentContext?: ((signal: AbortSignal) => Promise<SessionContext>) | undefined;
 }
 
 /** Links one client, and remembers what follows it from backend to backend. */
@@ -30,7 +32,8 @@ export class Linker {
    * The context and the settings that do not follow: a backend with the same is taken as it is, one
    * with another is cleaned.
    */
-  readonly contextKey: string;
+  contextKey: string;
+  #context: SessionContext;
   readonly #client: LinkedClient;
   readonly #checkout: Pooling["checkout"];
   readonly #log: Logger;
@@ -48,8 +51,8 @@ export class Linker {
     this.#checkout = checkout;
     this.#log = log;
     this.#staying = client.settings.filter(({ name }) => !ALWAYS_FOLLOWING.has(name.toLowerCase()));
-    const settings = this.#staying.map(({ name, value }) => [name, value]);
-    this.contextKey = JSON.stringify([client.context.key, settings]);
+    this.#context = client.context;
+    this.contextKey = this.#keyOf(client.context);
   }
 
   /**
@@ -58,6 +61,8 @@ export class Linker {
    * @throws {PgError} when there is none, or a setting is refused; the signal's reason.
    */
   async link(signal: AbortSignal): Promise<Lease<PooledBackend>> {
+    const { currentContext } = this.#client;
+    if (currentContext !== undefined) this.#become(await currentContext(signal));
     for (let attempt = 1;; attempt++) {
       const lease = await this.#checkout(this.#client.key, this.contextKey, signal);
       try {
@@ -102,11 +107,21 @@ export class Linker {
     this.#lastReports = reports;
   }
 
+  #become(context: SessionContext): void {
+    if (context === this.#context) return;
+    this.#context = context;
+    this.contextKey = this.#keyOf(context);
+  }
+
+  #keyOf(context: SessionContext): string {
+    const settings = this.#staying.map(({ name, value }) => [name, value]);
+    return JSON.stringify([context.key, settings]);
+  }
+
   async #prepare(member: PooledBackend, signal: AbortSignal): Promise<void> {
     const { backend } = member;
     if (member.contextKey !== this.contextKey || member.confirmedContext === null) {
-      const { context } = this.#client;
-      await member.switchTo(context, this.contextKey, this.#settingsFor(member), signal);
+      await member.switchTo(this.#context, this.contextKey, this.#settingsFor(member), signal);
     } else if (this.#lastMember !== member || this.#lastReports !== backend.reports) {
       const changes = differences(this.#wanted ?? new Map(), backend.parameters);
       if (changes.length > 0) await member.adjust(changes, signal);

@@ -18,6 +18,8 @@ export interface ContextHolder {
 
 /** Whose context is to be resolved. */
 export interface ResolverClient {
+  /** The plan of the moment when it came. */
+  readonly plan: ResolverPlan;
   /** The one that the client has asked for. */
   readonly database: string;
   /** The role that its server connection is logged in as. */
@@ -55,7 +57,6 @@ export class LiveContext implements Disposable {
 
   constructor(
     oracle: Oracle,
-    readonly plan: ResolverPlan,
     readonly client: ResolverClient,
     readonly holder: ContextHolder,
     onDispose: () => void,
@@ -78,8 +79,8 @@ export class LiveContext implements Disposable {
   ): Promise<SessionContext> {
     this.stale = false;
     this.#questions = [];
-    const { known, role } = this.client;
-    const resolution = new Resolution(this.plan, known);
+    const { plan, known, role } = this.client;
+    const resolution = new Resolution(plan, known);
     const failed = new AbortController();
     const until = AbortSignal.any([signal, failed.signal]);
     const running = new Map<string, Promise<void>>();

@@ -119,8 +119,8 @@ export class Resolvers implements Oracle {
   }
 
   /** A context to be resolved; the caller disposes of it when its session is over. */
-  begin(plan: ResolverPlan, client: ResolverClient, holder: ContextHolder): LiveContext {
-    const live = new LiveContext(this, plan, client, holder, () => {
+  begin(client: ResolverClient, holder: ContextHolder): LiveContext {
+    const live = new LiveContext(this, client, holder, () => {
       this.#live.delete(live);
       this.rechecks.remove(live);
     });

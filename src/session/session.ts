@@ -20,6 +20,7 @@ import {
 } from "./handshake.ts";
 import { checkIn } from "./check_in.ts";
 import type { Lent } from "./lending.ts";
+import type { LiveContext } from "./live_context.ts";
 import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import { RequestRewriter } from "./rewriting.ts";
@@ -40,6 +41,12 @@ const CANCEL_MS_MAX = 5_000;
 /** How long a client may take to read why it was refused. */
 const FAREWELL_MS_MAX = 1_000;
 
+const CONTEXT_CHANGED = new PgError(
+  SqlState.AdminShutdown,
+  "terminating connection because the session context has changed",
+  { hint: "Reconnect." },
+);
+
 /** Owns the client's transport and whatever is opened for it; `run()` gives everything back. */
 export class Session implements HandshakeTarget, LimitedSession {
   readonly #client: Inbox;
@@ -54,6 +61,8 @@ export class Session implements HandshakeTarget, LimitedSession {
   /** Made when somebody asks for its signal: most sessions never end that way. */
   #closed: AbortController | null = null;
   #farewell: PgError | null = null;
+  /** Null when no resolver has anything to say. */
+  #live: LiveContext | null = null;
 
   constructor(client: Transport, options: SessionOptions, log: Logger) {
     this.#client = new Inbox(client, HANDSHAKE_MESSAGE_SIZE_MAX);
@@ -79,6 +88,7 @@ export class Session implements HandshakeTarget, LimitedSession {
     } catch (error) {
       await this.#onFailure(error);
     } finally {
+      this.#live?.[Symbol.dispose]();
       this.#client.transport.close();
     }
   }
@@ -123,6 +133,31 @@ export class Session implements HandshakeTarget, LimitedSession {
     return this.#closed ??= new AbortController();
   }
 
+  /** Called by the handshake when there are resolvers. */
+  resolvedBy(live: LiveContext): void {
+    this.#live = live;
+  }
+
+  /** What its context was derived from has changed. */
+  contextInvalidated(policy: "refresh" | "close"): void {
+    const relay = this.#relay;
+    if (relay === null) return; // it is looked at when the session is served
+    if (policy === "close") return this.drain(CONTEXT_CHANGED);
+    // Its next transaction gets a backend with the context of then, unless it keeps the one it has.
+    if (relay instanceof TransactionRelay && relay.requests.keep === null) return;
+    const live = this.#live!;
+    this.#options.resolvers.rechecks.add(live, async (signal) => {
+      if (await live.hasChanged(signal)) this.drain(CONTEXT_CHANGED);
+    });
+  }
+
+  /** Served from now on: what has changed since its handshake began was not told yet. */
+  #serve(relay: Relay | PooledRelay | TransactionRelay): void {
+    this.#relay = relay;
+    if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    if (this.#live?.stale === true) this.contextInvalidated("refresh");
+  }
+
   /** Called by the handshake when it knows who this is. */
   identified(facts: SessionFacts): void {
     this.#facts = facts;
@@ -142,8 +177,7 @@ export class Session implements HandshakeTarget, LimitedSession {
       ? null
       : this.#options.pooling?.cancelKeys.adopt(cancelRequest, this);
     const relay = new Relay(this.#client, upstream);
-    this.#relay = relay;
-    if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    this.#serve(relay);
     this.#logEnd(relay, await relay.run());
     if (relay.abandoned && cancel !== null) await this.#cancelAbandoned(cancel);
   }
@@ -155,8 +189,7 @@ export class Session implements HandshakeTarget, LimitedSession {
     const cancel = () => member.cancel((request) => this.#sendCancel(request));
     this.#canceller = cancel;
     const relay = new PooledRelay(this.#client, member);
-    this.#relay = relay;
-    if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    this.#serve(relay);
     const watched = this.#options.pooling!.limits.watch(this);
     const endedBy = await relay.run();
     watched[Symbol.dispose]();
@@ -184,11 +217,11 @@ export class Session implements HandshakeTarget, LimitedSession {
         reason,
         backend: member.processId,
       });
+      if (this.#live?.stale === true) this.contextInvalidated("refresh");
     });
-    this.#relay = relay;
     const cancel = async () => await relay.member?.cancel((request) => this.#sendCancel(request));
     this.#canceller = cancel;
-    if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    this.#serve(relay);
     const watched = this.#options.pooling!.limits.watch(this);
     const endedBy = await relay.run();
     watched[Symbol.dispose]();

@@ -7,14 +7,18 @@ import type { CancelKey, CancelTarget } from "./cancel_keys.ts";
 import type { Deadline } from "./deadline.ts";
 import {
   checkLists,
+  contextOf,
   greet,
   logIn,
   negotiateVersion,
   type PoolClient,
   type Pooling,
+  type PoolKey,
+  poolKey,
 } from "./lending.ts";
-import { Linker } from "./linking.ts";
+import { type LinkedClient, Linker } from "./linking.ts";
 import { whileClientStays } from "./presence.ts";
+import { queryRunner } from "./resolving_pooled.ts";
 
 /** A client that may speak, and is linked to a backend when it does. */
 export interface Shared {
@@ -39,16 +43,34 @@ export async function share(
   await negotiateVersion(client, who, startup, deadline);
   await logIn(client, who, pooling, deadline);
   checkLists(who, pooling);
-  const { database, role, context } = who;
-  const key = {
-    database,
-    user: pooling.upstreamUser ?? role,
-    startupSettings: startup.startupOnly,
-  };
-  const linker = new Linker({ key, context, settings: startup.settings }, pooling.checkout, log);
+  const key = poolKey(who, startup, pooling);
+  const context = await contextOf(client, who, key, pooling, deadline);
+  who = { ...who, context };
+  const { settings } = startup;
+  const linked = { key, context, settings, currentContext: currentContext(who, key, pooling) };
+  const linker = new Linker(linked, pooling.checkout, log);
   const parameters = await parametersFor(client, who, linker, startup.settings, pooling, deadline);
   linker.greeted(parameters);
   return { linker, cancelKey: await greet(client, who, parameters, pooling, target, deadline) };
+}
+
+/** The context at a transaction's beginning, derived anew when it is not true any more. */
+function currentContext(
+  who: PoolClient,
+  key: PoolKey,
+  pooling: Pooling,
+): LinkedClient["currentContext"] {
+  const { live = null } = who;
+  if (live === null) return undefined;
+  const run = queryRunner(pooling.checkout, key);
+  let { context } = who;
+  return async (signal) => {
+    if (live.stale) {
+      context = await live.resolve(run, signal);
+      checkLists({ ...who, context }, pooling);
+    }
+    return context;
+  };
 }
 
 /** What others like this client were told, or, for the first of them, what a backend says. */

@@ -1,6 +1,8 @@
 // A world of memory around one Session: a client, the servers it is connected to, and its log.
 
 import type { LogFields, Logger } from "../../src/log.ts";
+import { resolveSettings } from "../../src/config/config.ts";
+import { Resolvers } from "../../src/session/resolving.ts";
 import { Session, type SessionOptions } from "../../src/session/session.ts";
 import { contextReplies, readContextMessage, requestedValues } from "./context_message.ts";
 import { memoryPair, type MemoryPairOptions, type MemoryTransport } from "./memory_transport.ts";
@@ -53,11 +55,18 @@ const DEFAULTS: SessionOptions = {
   clientTls: null,
   clearAllowed: true,
   pooling: null,
+  resolvers: withoutResolvers(),
   upstreamAddress: "db.test:5432",
   refusal: null,
   handshakeMsMax: 3_000,
   dial: () => Promise.reject(new Error("replaced")),
 };
+
+/** Nothing is resolved, and nothing is opened. */
+export function withoutResolvers(): Resolvers {
+  const { settings } = resolveSettings({ environment: {}, flags: {} });
+  return new Resolvers(null, settings, () => Promise.reject(new Error("not to be called")));
+}
 
 /** Starts a session with a client that has not said anything yet. */
 export function startSession(options: WorldOptions = {}): World {
