@@ -15,7 +15,7 @@ const HELPERS = new URL("../../sql/helpers.sql", import.meta.url);
 
 /** No client's role may read the tables of members, but in the databases of `open` ones. */
 const FIXTURE = `
-CREATE ROLE resolver LOGIN PASSWORD '${APP_PASSWORD}';
+CREATE ROLE resolver LOGIN NOINHERIT PASSWORD '${APP_PASSWORD}';
 CREATE ROLE auditor NOLOGIN;
 CREATE ROLE member NOLOGIN;
 CREATE ROLE lead NOLOGIN;
@@ -36,6 +36,8 @@ CREATE TABLE secrets (word text);
 INSERT INTO secrets VALUES ('seen by auditors');
 GRANT SELECT ON secrets TO auditor;
 GRANT SELECT ON tenants TO member, lead;
+CREATE TABLE open_members AS SELECT * FROM org_members;
+GRANT SELECT ON open_members TO trusty, member, lead;
 `;
 
 export const MEMBERSHIP = `
