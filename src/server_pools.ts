@@ -1,6 +1,8 @@
 // The pools of a proxy, and everything their clients are served with.
 
 import type { StoredPassword } from "./auth/password.ts";
+import { SqlState } from "./codec/codes.ts";
+import { PgError } from "./codec/error.ts";
 import type { Connector } from "./pool/pool.ts";
 import { connectUpstream, type UpstreamOptions } from "./pool/connect.ts";
 import { PooledBackend } from "./pool/pooled_backend.ts";
@@ -103,14 +105,13 @@ export class ServerPools {
     this.#failures.perMinute = settings.authFailureLimit;
     this.#limits.settings = settings;
     this.#pools.options = poolsOptions(this.#mode, settings);
-    this.#authQuery?.close();
+    void this.#authQuery?.close();
     this.#pooling = this.#buildPooling(users);
   }
 
   /** Resolves when every connection is closed; those that are lent must come back first. */
   async close(): Promise<void> {
-    this.#authQuery?.close();
-    await this.#pools.close();
+    await Promise.all([this.#authQuery?.close(), this.#pools.close()]);
   }
 
   #buildPooling(users: AuthUsers | null): Pooling {
@@ -146,17 +147,31 @@ export class ServerPools {
 
   #connector({ database, user, startupSettings }: PoolKey): Connector<PooledBackend> {
     return {
-      open: (signal) =>
-        PooledBackend.open({
-          connect: this.#connect,
-          credentials: { user, password: this.#settings.upstreamPassword },
-          database,
-          startupSettings,
-          provesRoles: this.#settings.poolRoles === null,
-        }, AbortSignal.any([signal, AbortSignal.timeout(OPEN_MS_MAX)])),
+      open: async (signal) => {
+        const late = AbortSignal.timeout(OPEN_MS_MAX);
+        try {
+          return await PooledBackend.open({
+            connect: this.#connect,
+            credentials: { user, password: this.#settings.upstreamPassword },
+            database,
+            startupSettings,
+            provesRoles: this.#settings.poolRoles === null,
+          }, AbortSignal.any([signal, late]));
+        } catch (error) {
+          throw error === late.reason ? openedTooLate() : error;
+        }
+      },
       isAlive: (member, signal) => member.isAlive(signal),
     };
   }
+}
+
+function openedTooLate(): PgError {
+  return new PgError(
+    SqlState.SqlClientUnableToEstablishConnection,
+    `the upstream server did not let pgvpd in within ${OPEN_MS_MAX / 1_000} s`,
+    { hint: "Is it PostgreSQL that listens at upstream_host and upstream_port?" },
+  );
 }
 
 function poolsOptions(mode: Pooling["mode"], settings: PoolSettings): PoolsOptions {

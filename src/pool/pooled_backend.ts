@@ -326,6 +326,7 @@ export class PooledBackend {
         },
       );
     }
+    if (row?.[0] !== "f") return; // there is no such role, yet
     if (this.#provedRoles.size >= PROVED_ROLES_MAX) this.#provedRoles.clear();
     this.#provedRoles.add(role);
   }

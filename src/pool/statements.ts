@@ -177,6 +177,7 @@ export function confirmation(context: SessionContext, fresh: boolean): Exchange<
 
 class Confirmation extends Conversation<void> {
   readonly #confirmation: ContextConfirmation;
+  #refusal: unknown = null;
   constructor(backend: Backend, context: SessionContext, fresh: boolean) {
     super(backend);
     this.#confirmation = new ContextConfirmation(context, fresh);
@@ -188,8 +189,18 @@ class Confirmation extends Conversation<void> {
   }
 
   protected message(type: number, bytes: Uint8Array, start: number, end: number): void {
-    const step = this.#confirmation.step(type, bytes, start, end);
-    if (step === "confirmed") this.finish();
+    // A context that the server refuses leaves the connection in step: it is told at its end.
+    if (this.#refusal !== null) {
+      if (type === BackendMessage.ReadyForQuery) this.finishWith(this.#refusal);
+      return;
+    }
+    try {
+      const step = this.#confirmation.step(type, bytes, start, end);
+      if (step === "confirmed") this.finish();
+    } catch (error) {
+      if (type !== BackendMessage.ErrorResponse) throw error;
+      this.#refusal = error;
+    }
   }
 }
 

@@ -1,12 +1,7 @@
 // pgvpd authenticates the client itself: it asks, and compares what it is told.
 // https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP
 
-import {
-  MD5_SALT_SIZE,
-  type StoredPassword,
-  verifyCleartext,
-  verifyMd5,
-} from "../auth/password.ts";
+import { MD5_SALT_SIZE, verifyCleartext, verifyMd5 } from "../auth/password.ts";
 import { ScramKeyCache } from "../auth/scram_key_cache.ts";
 import { type ChannelBinding, ScramError } from "../auth/scram_message.ts";
 import { mockScramSecret, type ScramSecret } from "../auth/scram_secret.ts";
@@ -23,6 +18,7 @@ import { PgError } from "../codec/error.ts";
 import { MessageReader, readInt32 } from "../codec/reader.ts";
 import type { Inbox } from "../net/buffers.ts";
 import { writeAll } from "../net/transport.ts";
+import type { AddressLimit } from "./address_limit.ts";
 import type { FoundSecret } from "./credentials.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone } from "./endings.ts";
@@ -37,6 +33,9 @@ const ANSWER_SIZE_MAX = 2_048;
 /** The keys of passwords that are known in the clear. */
 const keyCache = new ScramKeyCache();
 
+/** Nothing is left to be said to a client that is right. */
+const NOTHING_MORE = new Uint8Array(0);
+
 /** One login of one client. */
 export interface LoginAttempt {
   readonly client: Inbox;
@@ -46,25 +45,59 @@ export interface LoginAttempt {
   readonly secret: FoundSecret | null;
   readonly method: AuthenticationMethod;
   readonly encryption: ClientEncryption | null;
+  /** Failed logins of the client's address. */
+  readonly failures: AddressLimit;
   readonly deadline: Deadline;
 }
 
 /**
  * Asks for the password and checks it; AuthenticationOk is not sent.
  *
- * @throws {PgError} 28P01 in PostgreSQL's own words when it is wrong, 08P01 when the client does not
- * keep to the protocol · {ClientGone}.
+ * @throws {PgError} 28P01 in PostgreSQL's own words when it is wrong, 28000 when too many from
+ * there were wrong, 08P01 when the client does not keep to the protocol · {ClientGone}.
  */
 export async function authenticate(attempt: LoginAttempt): Promise<void> {
-  const { deadline, secret, method } = attempt;
+  const { client, deadline, failures } = attempt;
+  const { peer } = client.transport;
+  refuseBlocked(failures, peer);
   deadline.phase = "waiting for the client to answer the authentication request";
-  const isRight = method === "cleartext"
-    ? await byCleartext(attempt)
-    // As PostgreSQL's md5: a secret that was stored for SCRAM can only be asked for with it.
-    : method === "md5" && secret !== null && secret.stored.kind !== "scram"
-    ? await byMd5(attempt, secret.stored)
-    : await byScram(attempt);
-  if (!isRight) throw passwordFailed(attempt.user);
+  const lastWord = await askFor(attempt);
+  // Many may have begun at once: those that come behind the last allowed failure learn nothing.
+  refuseBlocked(failures, peer);
+  if (lastWord === null) {
+    failures.failed(peer);
+    throw passwordFailed(attempt.user);
+  }
+  if (lastWord.length > 0) await send(client, lastWord, deadline);
+}
+
+/**
+ * Whoever has failed too often is not listened to, whatever it knows.
+ *
+ * @throws {PgError} 28000.
+ */
+export function refuseBlocked(failures: AddressLimit, peer: string): void {
+  if (failures.allows(peer)) return;
+  throw new PgError(
+    SqlState.InvalidAuthorizationSpecification,
+    "too many failed logins from this address",
+    { hint: "Wait a minute. auth_failure_limit is how many there may be in one." },
+  );
+}
+
+/** What a client that is right is told at the end; null when it is wrong. */
+async function askFor(attempt: LoginAttempt): Promise<Uint8Array | null> {
+  const { method, secret } = attempt;
+  switch (method) {
+    case "cleartext":
+      return await byCleartext(attempt) ? NOTHING_MORE : null;
+    case "md5":
+      // As PostgreSQL's md5: a secret that was stored for SCRAM can only be asked for with it.
+      if (secret?.stored.kind === "scram") return await byScram(attempt);
+      return await byMd5(attempt) ? NOTHING_MORE : null;
+    case "scram":
+      return await byScram(attempt);
+  }
 }
 
 function passwordFailed(user: string): PgError {
@@ -74,31 +107,28 @@ function passwordFailed(user: string): PgError {
   );
 }
 
+/** Whatever is stored, keys are derived once: how long it takes does not tell who is known. */
 async function byCleartext({ client, user, secret, deadline }: LoginAttempt): Promise<boolean> {
   await send(client, encodeAuthentication(AuthenticationRequest.CleartextPassword), deadline);
-  const given = await receiveText(client, deadline);
+  const given = await receivePassword(client, deadline);
+  const scram = await deadline.race(scramSecret(user, secret));
   const derive = keyCache.keys.bind(keyCache);
-  const stored = secret?.stored ?? await mockStored(user);
-  const isRight = await deadline.race(verifyCleartext(stored, user, given, derive));
-  return isRight && secret !== null;
+  const fitsScram = await deadline.race(
+    verifyCleartext({ kind: "scram", secret: scram }, user, given, derive),
+  );
+  if (secret?.stored.kind !== "md5") return fitsScram;
+  // The digest is of the name that it stands under: a role's has no tenant in it.
+  return await verifyCleartext(secret.stored, secret.name, given);
 }
 
-/** So that an unknown user takes as long as a known one. */
-function mockStored(user: string): Promise<StoredPassword> {
-  return Promise.resolve({ kind: "scram", secret: mockScramSecret(user) });
-}
-
-async function byMd5(
-  { client, user, deadline }: LoginAttempt,
-  stored: StoredPassword,
-): Promise<boolean> {
+async function byMd5({ client, user, secret, deadline }: LoginAttempt): Promise<boolean> {
   const salt = crypto.getRandomValues(new Uint8Array(MD5_SALT_SIZE));
   await send(client, encodeAuthentication(AuthenticationRequest.MD5Password, salt), deadline);
-  const given = await receiveText(client, deadline);
-  return verifyMd5(stored, user, salt, given);
+  const given = await receivePassword(client, deadline);
+  return verifyMd5(secret?.stored ?? null, user, salt, given);
 }
 
-async function byScram(attempt: LoginAttempt): Promise<boolean> {
+async function byScram(attempt: LoginAttempt): Promise<Uint8Array | null> {
   const { client, user, secret, deadline } = attempt;
   const endPoint = attempt.encryption?.endPoint ?? null;
   const channelBinding: ChannelBinding | null = endPoint === null
@@ -119,9 +149,8 @@ async function byScram(attempt: LoginAttempt): Promise<boolean> {
     const response = await receive(client, deadline);
     step = checked(() => server.respond(response));
   }
-  if (step.kind === "failed") return false;
-  await send(client, encodeAuthentication(AuthenticationRequest.SASLFinal, step.data), deadline);
-  return true;
+  if (step.kind === "failed") return null;
+  return encodeAuthentication(AuthenticationRequest.SASLFinal, step.data);
 }
 
 async function scramSecret(user: string, found: FoundSecret | null): Promise<ScramSecret> {
@@ -167,12 +196,15 @@ async function send(client: Inbox, bytes: Uint8Array, deadline: Deadline): Promi
   );
 }
 
-/** A password as it was typed, up to its terminator. */
-async function receiveText(client: Inbox, deadline: Deadline): Promise<Uint8Array> {
+/** A password as it was typed, or its digest, up to its terminator. */
+async function receivePassword(client: Inbox, deadline: Deadline): Promise<Uint8Array> {
   const body = await receive(client, deadline);
   const reader = new MessageReader(body, 0, body.length);
   const text = reader.cstringBytes();
   reader.expectEnd();
+  if (text.length === 0) {
+    throw new PgError(SqlState.InvalidPassword, "empty password returned by client");
+  }
   return text;
 }
 

@@ -1,11 +1,11 @@
 // Which secret a client must know: from the password of everybody, a file, or the database.
 
-import { parseStoredPassword, type StoredPassword, StoredPasswordError } from "../auth/password.ts";
+import { parseStoredPassword, type StoredPassword } from "../auth/password.ts";
 import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import type { UpstreamConnection } from "../pool/connect.ts";
 import { PooledBackend } from "../pool/pooled_backend.ts";
-import { converse, StatementFailed, textQuery } from "../pool/statements.ts";
+import { converse, textQuery, type TextRow } from "../pool/statements.ts";
 
 const UTF8 = new TextEncoder();
 
@@ -78,15 +78,19 @@ export interface AuthQueryOptions {
   readonly connect: (signal: AbortSignal) => Promise<UpstreamConnection>;
 }
 
-/** Databases with a connection for auth_query at once. */
-const CONNECTIONS_MAX = 8;
+/**
+ * Connections at once. Clients choose databases before anybody knows who they are: that must not
+ * use up the server's connections.
+ */
+const LANES_MAX = 8;
+/** How long a question may take, opening a connection included. */
+const ASK_MS_MAX = 10_000;
 
-/** Asks the database for secrets, on connections of its own: one for each database. */
+/** Asks the database for secrets, on connections of its own. */
 export class AuthQuery {
   readonly #options: AuthQueryOptions;
-  readonly #connections = new Map<string, Promise<PooledBackend>>();
-  /** The question before, by database: one is asked at a time. */
-  readonly #turns = new Map<string, Promise<unknown>>();
+  /** By the database they were asked for last, in the order of use. */
+  readonly #lanes = new Map<string, Lane>();
 
   constructor(options: AuthQueryOptions) {
     this.#options = options;
@@ -94,94 +98,129 @@ export class AuthQuery {
 
   /**
    * @returns undefined when there is no such user, null when it has no password.
-   * @throws {PgError} when the database cannot be asked.
+   * @throws {PgError} when the database cannot be asked · the signal's reason.
    */
   async find(who: ClientName, signal: AbortSignal): Promise<StoredPassword | null | undefined> {
     const database = this.#options.database ?? who.database;
-    const before = this.#turns.get(database);
-    const turn = (async () => {
-      await before?.catch(() => {});
-      signal.throwIfAborted();
-      return await this.#ask(database, who, signal);
-    })();
-    this.#turns.set(database, turn);
+    const parameters = this.#options.sql.includes("$2") ? [who.role, who.user] : [who.role];
     try {
-      return await turn;
-    } finally {
-      if (this.#turns.get(database) === turn) this.#turns.delete(database);
-    }
-  }
-
-  close(): void {
-    for (const connection of this.#connections.values()) {
-      connection.then((one) => one.close(), () => {});
-    }
-    this.#connections.clear();
-  }
-
-  async #ask(
-    database: string,
-    who: ClientName,
-    signal: AbortSignal,
-  ): Promise<StoredPassword | null | undefined> {
-    const { sql } = this.#options;
-    const parameters = sql.includes("$2") ? [who.role, who.user] : [who.role];
-    const { backend } = await this.#connection(database, signal);
-    const onAbort = () => backend.close(); // it is out of step then
-    signal.addEventListener("abort", onAbort, { once: true });
-    try {
-      const [rows] = await converse(backend, [textQuery(sql, parameters)]);
+      const rows = await this.#laneFor(database).ask(database, parameters, signal);
       const secret = rows[0]?.at(-1);
       if (rows.length === 0) return undefined;
-      return secret === null || secret === undefined || secret === ""
-        ? null
-        : parseStoredPassword(UTF8.encode(secret));
+      return secret ? parseStoredPassword(UTF8.encode(secret)) : null;
     } catch (error) {
+      signal.throwIfAborted();
       throw askingFailed(error);
-    } finally {
-      signal.removeEventListener("abort", onAbort);
     }
   }
 
-  async #connection(database: string, signal: AbortSignal): Promise<PooledBackend> {
-    const known = await this.#connections.get(database)?.catch(() => null);
-    if (known?.backend.idle) return known;
-    known?.close();
-    this.#connections.delete(database);
-    if (this.#connections.size >= CONNECTIONS_MAX) this.#closeOldest();
+  /** Lets what is being asked be answered, and closes the connections. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#lanes.values()].map((lane) => lane.close()));
+  }
+
+  #laneFor(database: string): Lane {
+    let lane = this.#lanes.get(database);
+    if (lane === undefined && this.#lanes.size >= LANES_MAX) {
+      const [longestUnused, other] = this.#lanes.entries().next().value!;
+      this.#lanes.delete(longestUnused);
+      lane = other;
+    }
+    lane ??= new Lane(this.#options);
+    this.#lanes.delete(database);
+    this.#lanes.set(database, lane);
+    return lane;
+  }
+}
+
+/** One connection at a time, and one question at a time. */
+class Lane {
+  readonly #options: AuthQueryOptions;
+  #connection: { readonly member: PooledBackend; readonly database: string } | null = null;
+  /** Resolves when everything that was asked is answered. */
+  #last: Promise<unknown> = Promise.resolve();
+  #closed = false;
+
+  constructor(options: AuthQueryOptions) {
+    this.#options = options;
+  }
+
+  /** A question that has begun goes on when its client leaves: others wait behind it. */
+  ask(database: string, parameters: string[], signal: AbortSignal): Promise<TextRow[]> {
+    const turn = this.#last.then(async () => {
+      signal.throwIfAborted();
+      return await this.#ask(database, parameters, AbortSignal.timeout(ASK_MS_MAX));
+    });
+    this.#last = turn.catch(() => {}).then(() => {
+      if (this.#closed) return this.#disconnect();
+    });
+    return turn;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#last;
+    await this.#disconnect();
+  }
+
+  async #ask(database: string, parameters: string[], bound: AbortSignal): Promise<TextRow[]> {
+    const known = this.#connection;
+    if (known?.database === database && known.member.backend.idle) {
+      try {
+        return await this.#exchange(known.member, parameters, bound);
+      } catch (error) {
+        // It has died unnoticed: a new one answers.
+        if (!known.member.backend.isOver || bound.aborted) throw error;
+      }
+    }
+    await this.#disconnect();
     const { user, password, connect } = this.#options;
-    const opening = PooledBackend.open({
+    const member = await PooledBackend.open({
       connect,
       credentials: { user, password },
       database,
       startupSettings: [{ name: "client_encoding", value: "UTF8" }],
       provesRoles: false,
-    }, signal);
-    this.#connections.set(database, opening);
+    }, bound);
+    this.#connection = { member, database };
+    return await this.#exchange(member, parameters, bound);
+  }
+
+  async #exchange(
+    { backend }: PooledBackend,
+    parameters: string[],
+    bound: AbortSignal,
+  ): Promise<TextRow[]> {
+    const onAbort = () => backend.close();
+    bound.addEventListener("abort", onAbort, { once: true });
     try {
-      return await opening;
-    } catch (error) {
-      this.#connections.delete(database);
-      throw askingFailed(error);
+      const [rows] = await converse(backend, [textQuery(this.#options.sql, parameters)]);
+      return rows;
+    } finally {
+      bound.removeEventListener("abort", onAbort);
     }
   }
 
-  #closeOldest(): void {
-    const [database, connection] = this.#connections.entries().next().value!;
-    this.#connections.delete(database);
-    connection.then((one) => one.close(), () => {});
+  /** Resolves when the connection is no more: its place is free. */
+  async #disconnect(): Promise<void> {
+    const connection = this.#connection;
+    this.#connection = null;
+    connection?.member.close();
+    await connection?.member.ended;
   }
 }
 
-/** What goes wrong here is the operator's affair; the client learns that it is not its own fault. */
-function askingFailed(error: unknown): unknown {
-  if (error instanceof StatementFailed || error instanceof StoredPasswordError) {
-    return new PgError(
-      SqlState.InternalError,
-      "pgvpd could not look the password up",
-      { hint: "Check auth_query and the rights of auth_user; the log has the server's own words." },
-      { cause: error },
-    );
-  }
-  return error;
+/**
+ * What goes wrong here is the operator's affair, who finds it in the log; the client learns that it
+ * is not its own fault, and no name of a role or a table: it is still a stranger.
+ */
+function askingFailed(cause: unknown): PgError {
+  // Whoever is told that the server is away knows that it may come back.
+  const isAway = cause instanceof PgError && /^(08|57)/.test(cause.sqlState);
+  return new PgError(
+    isAway ? cause.sqlState : SqlState.InternalError,
+    "pgvpd could not look the password up",
+    { hint: "pgvpd's log says why; see auth_query, auth_user and auth_password." },
+    { cause },
+  );
 }

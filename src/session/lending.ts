@@ -17,7 +17,7 @@ import { writeAll } from "../net/transport.ts";
 import type { Lease } from "../pool/pool.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
 import type { AddressLimit } from "./address_limit.ts";
-import { authenticate, type AuthenticationMethod } from "./authentication.ts";
+import { authenticate, type AuthenticationMethod, refuseBlocked } from "./authentication.ts";
 import {
   CANCEL_KEY_SIZE,
   CANCEL_KEY_SIZE_3_2,
@@ -158,14 +158,8 @@ export async function logIn(
   pooling: Pooling,
   deadline: Deadline,
 ): Promise<void> {
-  const { peer } = client.transport;
-  if (!pooling.failures.allows(peer)) {
-    throw new PgError(
-      SqlState.InvalidAuthorizationSpecification,
-      "too many failed logins from this address",
-      { hint: "Wait a minute. auth_failure_limit is how many there may be in one." },
-    );
-  }
+  const { method, failures } = pooling;
+  refuseBlocked(failures, client.transport.peer);
   refuseOpenCleartext(client, who, pooling);
   deadline.phase = "looking up the client's password";
   const found: { secret: FoundSecret | null } = await whileClientStays(
@@ -174,21 +168,18 @@ export async function logIn(
     async (signal) => ({ secret: await pooling.credentials.find(who, signal) }),
     () => {},
   );
-  try {
-    const { user, startup: { encryption } } = who;
-    const { secret } = found;
-    await authenticate({ client, user, secret, method: pooling.method, encryption, deadline });
-  } catch (error) {
-    const isFailure = error instanceof PgError && error.sqlState === SqlState.InvalidPassword;
-    if (isFailure) pooling.failures.failed(peer);
-    throw error;
-  }
+  const { user, startup: { encryption } } = who;
+  const { secret } = found;
+  await authenticate({ client, user, secret, method, encryption, failures, deadline });
 }
+
+/** Peers on the same machine: nobody listens in on the way. */
+const NEARBY = /^(unix:|127\.|\[::1\]|\[::ffff:127\.)/;
 
 function refuseOpenCleartext(client: Inbox, { startup }: PoolClient, pooling: Pooling): void {
   if (pooling.method !== "cleartext" || pooling.cleartextAnywhere) return;
   const { peer } = client.transport;
-  if (startup.encryption !== null || /^(unix:|127\.|\[::1\])/.test(peer)) return;
+  if (startup.encryption !== null || NEARBY.test(peer)) return;
   throw new PgError(
     SqlState.InvalidAuthorizationSpecification,
     "a cleartext password is not asked for over a connection that is not encrypted",

@@ -23,7 +23,7 @@ export async function whileClientStays<T extends object>(
     for (;;) {
       const first = client.full
         ? await deadline.race(wanted)
-        : await deadline.race<T | number | null>(wanted, filled(client));
+        : await deadline.race<T | number | null>(wanted, client.fill().catch(gone));
       if (first === null) throw new ClientGone();
       if (typeof first === "object") return first;
     }
@@ -34,10 +34,6 @@ export async function whileClientStays<T extends object>(
   }
 }
 
-async function filled(client: Inbox): Promise<number | null> {
-  try {
-    return await client.fill();
-  } catch (error) {
-    throw new ClientGone(error);
-  }
+function gone(error: unknown): never {
+  throw new ClientGone(error);
 }

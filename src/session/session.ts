@@ -330,6 +330,7 @@ export class Session implements HandshakeTarget, LimitedSession {
         ...this.#record(),
         sqlstate: error.sqlState,
         error: error.message,
+        ...(error.cause instanceof Error ? { cause: error.cause.message } : {}),
       });
       return await this.#sayGoodbye(error.encode());
     }

@@ -46,11 +46,11 @@ const OPTIONS: readonly [options: string, names: string[]][] = [
   ["-c a.b=1=2", ["a.b"]],
   ["-c a.b=", ["a.b"]],
   ["-c A.B=1", ["A.B"]],
-  ["-c a-b.c=1", ["a-b.c"]],
+  ["-c a-b.c=1", ["a_b.c"]],
   ["-d 3 -c a.b=1", ["a.b"]],
   ["-d3 -S 64 -fs --a.b=1", ["a.b"]],
   ["-d -c -c a.b=1", ["a.b"]],
-  ["-c --a=1", ["--a"]],
+  ["-c --a=1", ["__a"]],
 ];
 
 Deno.test("parseOptions finds every name in every spelling of the server", () => {

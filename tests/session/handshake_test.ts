@@ -196,6 +196,25 @@ Deno.test("handshake never tries again for a bypass user", async () => {
   assert.equal(world.upstreamSides.length, 1);
 });
 
+Deno.test("handshake passes on why it could not connect, and calls anything else a bug", async () => {
+  const refusal = new PgError("08001", "could not connect to db.test:5432", {
+    hint: "Look there.",
+  });
+  const world = startSession({ dial: () => Promise.reject(refusal) });
+  await world.client.send(STARTUP);
+  const fields = await expectError(world.client);
+  assert.equal(fields.C, "08001");
+  assert.equal(fields.M, refusal.message);
+  assert.equal(fields.H, "Look there.");
+  await leave(world);
+
+  const broken = startSession({ dial: () => Promise.reject(new Error("secret")) });
+  await broken.client.send(STARTUP);
+  assert.equal((await expectError(broken.client)).M, "internal error in pgvpd");
+  await leave(broken);
+  assert(broken.log.some(({ level }) => level === "error"), "it is not taken for a lost client");
+});
+
 const FULL = new PgError("53300", "too many clients already");
 
 Deno.test("handshake tells a refused client behind its SSLRequest and startup packet", async () => {

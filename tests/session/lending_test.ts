@@ -1,7 +1,5 @@
 // lend: a client of a pool is let in, given a backend, and greeted; or nothing of it is left.
 
-import { Greetings } from "../../src/session/greetings.ts";
-import { TimeLimits } from "../../src/session/time_limits.ts";
 import { strict as assert } from "node:assert";
 import { PgError } from "../../src/codec/error.ts";
 import { Inbox } from "../../src/net/buffers.ts";
@@ -31,6 +29,7 @@ import {
   takeSettings,
 } from "../support/pooled_world.ts";
 import { ScriptedPeer } from "../support/scripted_peer.ts";
+import { poolingDefaults } from "../support/pooling_defaults.ts";
 
 const SILENT = { debug() {}, info() {}, warn() {}, error() {}, with: () => SILENT };
 const PEER = "192.0.2.7:5000";
@@ -60,14 +59,7 @@ function begin(
     [Symbol.dispose]: () => fates.push("disposed"),
   });
   const pooling: Pooling = {
-    mode: "session",
-    greetings: new Greetings(),
-    limits: new TimeLimits({
-      clientIdleTimeout: null,
-      idleTransactionTimeout: null,
-      transactionTimeout: null,
-    }),
-    functionCallsAllowed: false,
+    ...poolingDefaults(),
     checkout: (key, _contextKey, signal) => {
       keys.push(key);
       signals.push(signal);
