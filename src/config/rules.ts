@@ -148,8 +148,6 @@ function atMost(key: SettingKey, other: SettingKey): Rule {
 const RULES: readonly Rule[] = [
   ...TLS_RULES,
   ...POOLING_RULES,
-  setNeeds("resolver_password", "resolver_user"),
-  setNeeds("resolver_database", "resolver_user"),
   {
     keys: ["tenant_allow", "tenant_deny"],
     check: (settings, name) =>
@@ -248,7 +246,11 @@ export function ruleWarnings(merged: Merged): string[] {
       ? idle(["upstream_tls_ca"], 'with "upstream_tls_verify" = false')
       : []),
     ...(isPooling(settings) ? poolingWarnings(settings, idle) : idle(POOLING_KEYS, NOT_POOLING)),
-    ...(settings.resolvers === null ? idle(RESOLVER_KEYS, 'without "resolvers"') : []),
+    ...(settings.resolvers === null
+      ? idle(RESOLVER_KEYS, 'without "resolvers"')
+      : settings.resolverUser === null
+      ? idle(["resolver_password", "resolver_database"], 'without "resolver_user"')
+      : []),
     ...(settings.listenHost.some(isSocketDirectory)
       ? []
       : idle(["unix_socket_mode"], 'without a unix socket directory in "listen_host"')),

@@ -70,7 +70,7 @@ export const RESOLVERS = {
     group: "Resolvers",
     type: choice(["keep", "refresh", "close"]),
     default: "refresh",
-    sentence: "What becomes of sessions whose context has changed.",
+    sentence: "What a change of context does to sessions.",
     detail:
       "`refresh`: in transaction mode the next transaction has the new context; elsewhere the " +
       "session ends (57P01) when it is idle, if the context is another one now. `close`: every " +

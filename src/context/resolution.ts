@@ -78,6 +78,8 @@ export class Resolution {
   readonly #begun = new Set<string>();
   readonly #answered = new Set<string>();
   #bytes = 0;
+  /** Those that were not asked, because an input is NULL. */
+  readonly skipped: PlannedResolver[] = [];
 
   /** @param known what the user name says, by variable. */
   constructor(plan: ResolverPlan, known: readonly Setting[]) {
@@ -104,6 +106,7 @@ export class Resolution {
       } else if (onNullInput === "fail") {
         throw unresolved(`"${name}" lacks an input`);
       } else {
+        this.skipped.push(resolver);
         this.#enter(resolver, null); // those behind it stand behind it in the plan, too
       }
     }

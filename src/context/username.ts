@@ -44,11 +44,20 @@ export function decodeUsername(bytes: Uint8Array): string {
 /**
  * Takes a user name apart.
  *
+ * @param bareRole the role of a name without a separator, which is an identity alone then; null:
+ * such a name is a mistake.
  * @throws {PgError} 28000 that says which part is missing, or how many values are expected.
  */
-export function parseUsername(username: string, rules: UsernameRules): Identity {
+export function parseUsername(
+  username: string,
+  rules: UsernameRules,
+  bareRole: string | null = null,
+): Identity {
   const hint = `Connect as "${usernameForm(rules)}".`;
   const separatorAt = username.indexOf(rules.tenantSeparator);
+  if (separatorAt < 0 && bareRole !== null) {
+    return { role: bareRole, payload: username, values: valuesIn(username, rules) };
+  }
   if (separatorAt < 0) {
     throw refusal(
       `user name ${JSON.stringify(username)} carries no tenant: ` +
@@ -74,16 +83,6 @@ function valuesIn(payload: string, rules: UsernameRules): string[] {
     );
   }
   return values;
-}
-
-/**
- * A user name that is an identity alone, where resolvers say everything else.
- *
- * @param role the one that is logged in.
- * @throws {PgError} 28000 when it has another number of values than there are variables.
- */
-export function parseBareIdentity(username: string, role: string, rules: UsernameRules): Identity {
-  return { role, payload: username, values: valuesIn(username, rules) };
 }
 
 /** What a user name must look like: `<role>.<app.current_tenant_id>`. */

@@ -9,12 +9,7 @@ import {
   refuseReservedParameters,
   rewriteStartup,
 } from "../context/startup_parameters.ts";
-import {
-  decodeUsername,
-  parseBareIdentity,
-  parseUsername,
-  type UsernameRules,
-} from "../context/username.ts";
+import { decodeUsername, parseUsername, type UsernameRules } from "../context/username.ts";
 import type { LogFields, Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
@@ -207,9 +202,7 @@ function prepareLogin(startup: StartupPacket, options: HandshakeOptions): Login 
   const { resolvers: { plan }, pooling, contextVariables } = options;
   const resolvesRole = plan !== null && plan.resolvesRole;
   const loginRole = pooling?.upstreamUser ?? null;
-  const identity = resolvesRole && !username.includes(options.tenantSeparator)
-    ? parseBareIdentity(username, loginRole ?? username, options)
-    : parseUsername(username, options);
+  const identity = parseUsername(username, options, resolvesRole ? loginRole ?? username : null);
   encryption?.checkIdentity(identity.values[0]!);
   refuseReservedParameters(parameters, [...contextVariables, ...plan?.variables ?? []]);
   const known = contextVariables.map((name, index) => ({ name, value: identity.values[index]! }));

@@ -53,6 +53,9 @@ async function writeExampleFiles(directory: TestDirectory): Promise<void> {
     "client.crt": client.pem,
     "client.key": client.keyPem,
     "userlist.txt": '"app_user" "x"\n',
+    "resolvers.toml": await Deno.readTextFile(
+      new URL("../../resolvers.toml.example", import.meta.url),
+    ),
   };
   for (const [name, text] of Object.entries(files)) await directory.write(name, text);
 }
