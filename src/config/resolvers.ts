@@ -1,5 +1,5 @@
-// resolvers.toml: the queries that derive more context, read and checked field by field. Whether they
-// fit together is `context/resolver_plan.ts`'s affair.
+// resolvers.toml: the queries that derive more context, read and checked field by field. Whether
+// they fit together is `context/resolver_plan.ts`'s affair.
 
 import { parse, TomlError } from "smol-toml";
 import { quoted, suggestion } from "./problems.ts";

@@ -15,7 +15,6 @@ import {
   fileMode,
   NAME_BYTES_MAX,
   nameList,
-  path,
   portNumber,
   roleName,
   text,

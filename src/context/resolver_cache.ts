@@ -1,5 +1,5 @@
-// ResolverCache: what resolvers have answered, for as long as it may be believed, and whose question
-// is being asked right now. Time is handed in; who waits is called back.
+// ResolverCache: what resolvers have answered, for as long as it may be believed, and whose
+// question is being asked right now. Time is handed in; who waits is called back.
 
 import { type Asked, concerns, type Invalidation } from "./invalidation.ts";
 import type { ResolverValues } from "./resolution.ts";

@@ -1,6 +1,6 @@
 // Resolvers during a login that is relayed: they have answered before the context is established.
-// Where they have no connections of their own, they ask on the client's, between its greeting and its
-// context, one after the other.
+// Where they have no connections of their own, they ask on the client's, between its greeting and
+// its context, one after the other.
 
 import { BackendMessage } from "../codec/codes.ts";
 import type { SessionContext } from "../context/context.ts";

@@ -1,5 +1,5 @@
-// Resolvers at work: who runs the queries of a plan, what is kept of the answers, and what becomes of
-// sessions when an answer is not true any more.
+// Resolvers at work: who runs the queries of a plan, what is kept of the answers, and what becomes
+// of sessions when an answer is not true any more.
 
 import type { PlannedResolver, ResolverPlan } from "../context/resolver_plan.ts";
 import { type Invalidation, parseInvalidation } from "../context/invalidation.ts";

@@ -1,11 +1,9 @@
 // Members, organisations and grants in a real PostgreSQL, and proxies whose resolvers look them up.
 
-import { parseResolvers } from "../../src/config/resolvers.ts";
-import { planResolvers, type ResolverPlan } from "../../src/context/resolver_plan.ts";
-import type { ProxyOptions } from "../../src/server.ts";
+import { type ProxyOptions, WITHOUT_TLS } from "../../src/server.ts";
+import { planOf } from "./resolver_plan.ts";
 import { APP_PASSWORD, Bench, type Front } from "./wire_bench.ts";
 import { type Login, PgClient, type Row } from "./wire_clients.ts";
-import { WITHOUT_TLS } from "../../src/server.ts";
 
 /** Every way to serve a client. */
 export const MODES = ["none", "session", "transaction"] as const;
@@ -59,18 +57,6 @@ export async function startResolverBench(): Promise<Bench> {
     await bench.stop();
     throw error;
   }
-}
-
-/** The plan of a file that has no mistake. */
-export function planOf(
-  toml: string,
-  contextVariables: readonly string[] = ["app.current_tenant_id"],
-): ResolverPlan {
-  const { definitions, problems } = parseResolvers(toml);
-  const planned = planResolvers(definitions, contextVariables);
-  const all = [...problems, ...planned.problems];
-  if (all.length > 0) throw new Error(all.map(({ line, message }) => `${line}: ${message}`).join());
-  return planned.plan!;
 }
 
 /** A proxy with resolvers that run as a role of their own. */

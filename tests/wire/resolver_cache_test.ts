@@ -1,5 +1,5 @@
-// Promise: answers are shared as long as they may be, by nobody who should not have them, and a right
-// that is taken away is gone at once, also with an hour's cache_ttl.
+// Promise: answers are shared as long as they may be, by nobody who should not have them, and a
+// right that is taken away is gone at once, also with an hour's cache_ttl.
 
 import assert from "node:assert/strict";
 import {

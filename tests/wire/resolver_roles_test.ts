@@ -1,18 +1,18 @@
-// Promise: a resolved role is the session's, whoever logs in; resolvers run as whom the operator says,
-// with nothing of any client around them.
+// Promise: a resolved role is the session's, whoever logs in; resolvers run as whom the operator
+// says, with nothing of any client around them.
 
 import assert from "node:assert/strict";
 import {
   as,
   type Mode,
   MODES,
-  planOf,
   resolverFront,
   seenBy,
   startResolverBench,
   valuesOf,
 } from "../support/resolver_bench.ts";
 import { APP_PASSWORD, type Bench, failure } from "../support/wire_bench.ts";
+import { planOf } from "../support/resolver_plan.ts";
 import { PgClient } from "../support/wire_clients.ts";
 
 let bench: Bench;

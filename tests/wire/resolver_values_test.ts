@@ -1,5 +1,5 @@
-// Promise: whatever a user name holds, a resolver is asked for exactly that, and what it answers is in
-// the variable byte for byte.
+// Promise: whatever a user name holds, a resolver is asked for exactly that, and what it answers
+// is in the variable byte for byte.
 
 import assert from "node:assert/strict";
 import {
@@ -86,7 +86,8 @@ for (const mode of MODES) {
         await using client = await PgClient.connect(as(front, word));
         const [row] = await client.rows(
           `SELECT current_setting('app.same') AS same, current_setting('app.both') AS both,
-                  current_setting('app.size')::int AS size, current_setting('app.literal') AS literal,
+                  current_setting('app.size')::int AS size,
+                  current_setting('app.literal') AS literal,
                   md5(current_setting('app.same')) = current_setting('app.hash') AS "sameBytes",
                   current_setting('app.current_tenant_id') AS tenant,
                   current_setting('app.list')::text[] AS list`,
@@ -116,7 +117,7 @@ for (const mode of MODES) {
     }
     using raw = await RawClient.connect(front.port);
     const packet = startup({ user: "trusty.a_b", database: "pgvpd_test" });
-    packet[packet.indexOf("_".charCodeAt(0))] = 0; // "trusty.a", and "b" is another parameter's name
+    packet[packet.indexOf("_".charCodeAt(0))] = 0; // "b" is a parameter's name then
     await raw.send(packet);
     assert.equal((await failure(raw.until("Z"))).code, "08P01");
     assert.equal((await seenBy(as(front, "fine"), "app.same"))["app.same"], "fine");
