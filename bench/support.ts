@@ -1,4 +1,4 @@
-// What the benchmarks share: tools that must be installed, and waiting for a port.
+// What the benchmarks share: tools that must be installed, waiting for a port, CPU and latencies.
 
 /** The path of a tool; ends the benchmark with a sentence when it is not installed. */
 export function findTool(name: string, debianPackage: string): string {
@@ -38,4 +38,23 @@ export async function waitForPort(port: number): Promise<void> {
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
+}
+
+/** The latencies of every transaction in pgbench's logs, in microseconds, sorted. */
+export async function readLatencies(directory: string): Promise<Float64Array> {
+  const values: number[] = [];
+  for await (const { name } of Deno.readDir(directory)) {
+    for (const line of (await Deno.readTextFile(`${directory}/${name}`)).split("\n")) {
+      if (line !== "") values.push(Number(line.split(" ")[2]));
+    }
+  }
+  return Float64Array.from(values).sort();
+}
+
+/** User and system time of a process so far; /proc counts in hundredths of a second. */
+export function cpuMicroseconds(processId: number | null): number {
+  if (processId === null) return 0;
+  const stat = Deno.readTextFileSync(`/proc/${processId}/stat`);
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return (Number(fields[11]) + Number(fields[12])) * 10_000;
 }

@@ -14,11 +14,14 @@ const HOT = [
   "src/net/tcp.ts",
   "src/net/tls.ts",
   "src/pool/backend.ts",
+  "src/protocol/fates.ts",
   "src/protocol/ledger.ts",
+  "src/session/outgoing.ts",
   "src/session/pooled_relay.ts",
   "src/session/relay.ts",
   "src/session/rewriting.ts",
   "src/session/transaction_relay.ts",
+  "src/session/unnamed.ts",
 ];
 
 /** Source without a test of its own at the mirrored path. May only become shorter. */

@@ -74,3 +74,9 @@ export function readInt32(bytes: Uint8Array, offset: number): number {
 function overrun(): PgError {
   return PgError.protocolViolation("invalid message format");
 }
+
+/** Where the string at `start` has its NUL; -1 when there is none before `end`. */
+export function terminator(bytes: Uint8Array, start: number, end: number): number {
+  for (let at = start; at < end; at++) if (bytes[at] === 0) return at;
+  return -1;
+}

@@ -135,11 +135,37 @@ const POOLS = {
     reloadable: true,
     available: true,
   },
+  max_prepared_statements: {
+    group: "Pooling",
+    type: count(0),
+    default: "200",
+    sentence: "Prepared statements kept on a server connection.",
+    detail: "In transaction mode a client's named statements go with it from one server " +
+      "connection to the next. Of those that are prepared on one, so many stay from " +
+      "transaction to transaction, the most recently used. With `0` none stays: each is " +
+      "prepared again in every transaction that uses it.",
+    reloadable: true,
+    available: true,
+  },
+  session_state: {
+    group: "Pooling",
+    type: choice(["pin", "error", "ignore"]),
+    default: "pin",
+    sentence: "Transaction mode: what session state means.",
+    detail:
+      "Temporary tables, LISTEN, PREPARE, session advisory locks, cursors WITH HOLD and SET " +
+      "of what PostgreSQL does not report cannot follow a client from one server connection to " +
+      "another. `pin`: a client that uses them keeps its server connection until it leaves. " +
+      "`error`: its session ends before the statement is run. `ignore`: the state may be lost " +
+      "between transactions; no other context sees it.",
+    reloadable: true,
+    available: true,
+  },
   pool_function_calls: {
     group: "Pooling",
     type: boolean(),
     default: "false",
-    sentence: "FunctionCall messages in transaction mode.",
+    sentence: "Transaction mode: let FunctionCall messages pass.",
     reloadable: true,
     available: true,
   },

@@ -182,3 +182,18 @@ export class Flow {
     this.#large = null;
   }
 }
+
+/** What has come, behind what was kept of it before. */
+export function joined(kept: Uint8Array, bytes: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(kept.length + bytes.length);
+  whole.set(kept);
+  whole.set(bytes, kept.length);
+  return whole;
+}
+
+/** Moves `bytes[from, to)` down to `kept`, behind what was kept before; returns its end there. */
+export function keep(bytes: Uint8Array, kept: number, from: number, to: number): number {
+  if (to <= from) return kept;
+  if (kept !== from) bytes.copyWithin(kept, from, to);
+  return kept + to - from;
+}

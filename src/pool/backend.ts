@@ -6,7 +6,7 @@ import { Framer } from "../codec/framer.ts";
 import { Flow } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import { ReplyLedger } from "../protocol/ledger.ts";
-import type { ReplyFates } from "../protocol/prepared.ts";
+import type { ReplyFates } from "../protocol/fates.ts";
 import { Capture } from "./capture.ts";
 
 /** Who is given what the server says. One at a time; whoever it is replaces another by itself. */
@@ -33,6 +33,8 @@ const NOTHING_COUNTED = new Uint8Array(256);
 const RESET_SIZE = 6;
 const DISCARD_ALL_SIZE = 12;
 const DEALLOCATE_ALL_SIZE = 15;
+/** That of one; as long as that of an INSERT. */
+const DEALLOCATE_SIZE = 11;
 
 /**
  * Reads for the whole life of the connection and hands everything to the consumer of the moment, so
@@ -55,6 +57,7 @@ export class Backend {
   bytesReceived = 0;
   #consumer: BackendConsumer = NOBODY;
   #isOver = false;
+  #statementsLost = false;
   readonly #transport: Transport;
   readonly #framer = new Framer(NOTHING_COUNTED);
   readonly #capture: Capture;
@@ -136,7 +139,7 @@ export class Backend {
         if (this.#messageBegins()) return at;
         continue;
       }
-      if (this.#capture.active) this.#capture.take(bytes, from, at, framer.bodyRemaining);
+      if (this.#capture.active) this.#captureBody(bytes, from, at);
       if (!framer.atBoundary) continue;
       if (framer.type === BackendMessage.ReadyForQuery) {
         this.ledger.ready(framer.transactionStatus);
@@ -154,6 +157,15 @@ export class Backend {
     return end;
   }
 
+  #captureBody(bytes: Uint8Array, start: number, end: number): void {
+    const capture = this.#capture;
+    capture.take(bytes, start, end, this.#framer.bodyRemaining);
+    if (!capture.statementLost && !capture.statementsLost) return;
+    if (this.fates !== null) this.fates.deallocated(capture.statementsLost);
+    if (capture.statementsLost) this.#statementsLost = true;
+    capture.statementLost = capture.statementsLost = false;
+  }
+
   /** Returns whether the message is to be withheld; it has no body then. */
   #messageBegins(): boolean {
     const { type, bodyRemaining } = this.#framer;
@@ -167,7 +179,8 @@ export class Backend {
       case BackendMessage.CommandComplete:
         if (
           bodyRemaining === RESET_SIZE || bodyRemaining === DISCARD_ALL_SIZE ||
-          bodyRemaining === DEALLOCATE_ALL_SIZE
+          bodyRemaining === DEALLOCATE_ALL_SIZE ||
+          bodyRemaining === DEALLOCATE_SIZE && this.fates !== null && this.fates.deallocating
         ) {
           this.#capture.begin(type, bodyRemaining);
         }
@@ -198,8 +211,8 @@ export class Backend {
 
   /** Whether all prepared statements have been deallocated since it was asked last. */
   takeStatementsLost(): boolean {
-    const lost = this.#capture.statementsLost;
-    this.#capture.statementsLost = false;
+    const lost = this.#statementsLost;
+    this.#statementsLost = false;
     return lost;
   }
 

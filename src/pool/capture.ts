@@ -20,6 +20,8 @@ export class Capture {
   contextLost = false;
   /** A statement has deallocated all prepared statements. Whoever reads it takes it back. */
   statementsLost = false;
+  /** A statement has deallocated a prepared statement. Whoever reads it takes it back. */
+  statementLost = false;
   #type = 0;
   #body: Uint8Array = new Uint8Array(64);
   #size = 0;
@@ -54,6 +56,7 @@ export class Capture {
     if (this.#type === BackendMessage.CommandComplete) {
       if (CONTEXT_LOST.has(name)) this.contextLost = true;
       if (STATEMENTS_LOST.has(name)) this.statementsLost = true;
+      if (name === "DEALLOCATE") this.statementLost = true;
     } else if (this.parameters.has(name) || this.parameters.size < PARAMETERS_MAX) {
       this.parameters.set(name, reader.cstring());
     }

@@ -10,16 +10,9 @@ import { Backend } from "./backend.ts";
 import type { UpstreamConnection } from "./connect.ts";
 import { IdleWatch } from "./conversation.ts";
 import { type ServerCredentials, ServerLogin } from "./login.ts";
+import { preparation, refusedSetting, setting } from "./preparation.ts";
 import { residueCheck, scrub } from "./scrub.ts";
-import {
-  asPgError,
-  binaryQuery,
-  confirmation,
-  converse,
-  type Exchange,
-  StatementFailed,
-  statements,
-} from "./statements.ts";
+import { asPgError, binaryQuery, converse, statements } from "./statements.ts";
 
 const UTF8 = new TextEncoder();
 const PROTOCOL_3_0 = 3 << 16;
@@ -50,7 +43,7 @@ export class PooledBackend {
   /** The settings of the client that has it. */
   appliedSettings: readonly Setting[] = [];
   /** Prepared under the present context, by pgvpd's own names. */
-  readonly statements = new BackendStatements();
+  readonly statements: BackendStatements;
   /** Whose unnamed statement is there; null: nobody's. */
   unnamedOwner: object | null = null;
   /** A cancel request that is on its way; the connection must not change hands before. */
@@ -66,6 +59,7 @@ export class PooledBackend {
 
   private constructor(backend: Backend, login: ServerLogin, options: BackendOptions) {
     this.backend = backend;
+    this.statements = new BackendStatements(backend);
     this.#idleWatch = new IdleWatch(backend);
     this.baseParameters = new Map(backend.parameters);
     this.#login = login;
@@ -132,27 +126,6 @@ export class PooledBackend {
     await sending;
   }
 
-  /** No cancel request for the client before can hit the next one. */
-  get isUndisturbed(): boolean {
-    return this.cancelling === null && !this.#cancelIsLost;
-  }
-
-  /**
-   * Waits until cancel requests for the client before have been delivered, and lets one that comes
-   * late hit a question of pgvpd's own.
-   *
-   * @returns false when nobody knows what became of one: the connection must be closed.
-   */
-  async outlivesCancel(signal: AbortSignal): Promise<boolean> {
-    if (this.cancelling !== null) {
-      this.unnamedOwner = null;
-      await this.#bounded(this.cancelling, signal);
-      await this.#bounded(converse(this.backend, [binaryQuery(NOTHING_QUERY, [])]), signal)
-        .catch(() => {}); // it was hit, and is in step, or it is over
-    }
-    return !this.#cancelIsLost && this.backend.idle;
-  }
-
   /** Ends the connection, in order when nothing is under way. May be called again. */
   close(): void {
     const { backend } = this;
@@ -193,6 +166,32 @@ export class PooledBackend {
     this.appliedSettings = settings;
   }
 
+  /** Nothing is under way, and no cancel request for the client before can hit the next one. */
+  get isAtRest(): boolean {
+    return this.cancelling === null && !this.#cancelIsLost && this.backend.idle;
+  }
+
+  /**
+   * Waits for a cancel request that is on its way: it means what was done before. One that comes
+   * late hits a question of pgvpd's own.
+   *
+   * @throws {PgError} 08006 when the connection is of no use; it is closed then.
+   */
+  async rest(signal: AbortSignal): Promise<void> {
+    if (this.cancelling !== null) {
+      this.unnamedOwner = null;
+      await this.#bounded(this.cancelling, signal);
+      if (this.backend.idle) {
+        await this.#bounded(converse(this.backend, [binaryQuery(NOTHING_QUERY, [])]), signal)
+          .catch(() => {}); // it was hit, and is in step, or it is over
+      }
+    }
+    if (this.backend.idle && !this.#cancelIsLost) return;
+    this.backend.close();
+    await this.#bounded(this.ended, signal);
+    throw lost();
+  }
+
   /**
    * Takes a connection over from another context, which may have left anything behind, or from none:
    * cleans, looks for what the cleaning could not remove, sets, and has the context confirmed, all
@@ -213,10 +212,7 @@ export class PooledBackend {
     this.statements.clear();
     this.unnamedOwner = null;
     await this.#proveRole(context.role, "the user name or set_role", signal);
-    const exchanges = [
-      ...[scrub(), statements(newSeed()), residueCheck()],
-      ...preparation(context, settings, true),
-    ];
+    const exchanges = [scrub(), residueCheck(), ...preparation(context, settings, true)];
     await this.#bounded(converse(backend, exchanges), signal).catch(refusedSetting);
     if (!backend.idle) throw lost();
     this.confirmedContext = context;
@@ -227,9 +223,7 @@ export class PooledBackend {
   /** Sets what another client of the same context wants otherwise. */
   async adjust(settings: readonly Setting[], signal: AbortSignal): Promise<void> {
     this.unnamedOwner = null;
-    const parameters = settings.flatMap(({ name, value }) => [name, value]);
-    const query = binaryQuery(settingsQuery(settings), parameters);
-    await this.#bounded(converse(this.backend, [query]), signal).catch(refusedSetting);
+    await this.#bounded(converse(this.backend, [setting(settings)]), signal).catch(refusedSetting);
     if (!this.backend.idle) throw lost();
   }
 
@@ -332,22 +326,6 @@ export class PooledBackend {
   }
 }
 
-/**
- * The settings of a client and its context: two statements, so that a setting which is refused does
- * not undo the context, in one write.
- */
-function preparation(
-  context: SessionContext,
-  settings: readonly Setting[],
-  fresh: boolean,
-): Exchange<unknown>[] {
-  const confirming = confirmation(context, fresh);
-  if (settings.length === 0) return [confirming];
-  const parameters = settings.flatMap(({ name, value }) => [name, value]);
-  const sql = fresh ? settingsQuery(settings) : resetSettingsQuery(settings);
-  return [binaryQuery(sql, parameters), confirming];
-}
-
 const NOTHING_QUERY = "SELECT pg_catalog.convert_to('', 'UTF8')";
 const ROLE_QUERY = "SELECT pg_catalog.convert_to((SELECT pg_catalog.left((r.rolsuper OR " +
   "r.rolbypassrls)::pg_catalog.text, 1) FROM pg_catalog.pg_roles r WHERE r.rolname " +
@@ -374,44 +352,10 @@ async function sendStartup(transport: Transport, options: BackendOptions): Promi
   }
 }
 
-/** The text of a parameter of a statement; all of them are bytes. */
-const text = (parameter: number) => `pg_catalog.convert_from($${parameter}, 'UTF8')`;
-
-function settingQuery(index: number): string {
-  return `pg_catalog.set_config(${text(2 * index + 1)}, ${text(2 * index + 2)}, false)`;
-}
-
-function settingsQuery(settings: readonly Setting[]): string {
-  const columns = settings.map((_, index) =>
-    `pg_catalog.convert_to(${settingQuery(index)}, 'UTF8')`
-  );
-  return `SELECT ${columns.join(", ")}`;
-}
-
 const OWN_QUERY_REFUSED = "the upstream server refused pgvpd's own query";
 
 function refusedQuery(error: unknown): never {
   throw asPgError(error, OWN_QUERY_REFUSED);
-}
-
-/** Only what has the value that RESET gives; a variable of the application's own: an empty one. */
-function resetSettingsQuery(settings: readonly Setting[]): string {
-  const columns = settings.map((_, index) => {
-    const name = text(2 * index + 1);
-    const isReset = "coalesce((SELECT s.source OPERATOR(pg_catalog.<>) 'session' " +
-      "FROM pg_catalog.pg_settings s WHERE pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) " +
-      `pg_catalog.lower(${name})), coalesce(pg_catalog.length(pg_catalog.current_setting(` +
-      `${name}, true)), 0) OPERATOR(pg_catalog.=) 0)`;
-    return `pg_catalog.convert_to(CASE WHEN ${isReset} THEN ${settingQuery(index)} END, 'UTF8')`;
-  });
-  return `SELECT ${columns.join(", ")}`;
-}
-
-function refusedSetting(error: unknown): never {
-  if (!(error instanceof StatementFailed)) throw error;
-  throw new PgError(error.sqlState, error.message, {
-    detail: "The connection's own settings could not be applied to a pooled connection.",
-  });
 }
 
 function lost(): PgError {

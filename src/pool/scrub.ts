@@ -1,6 +1,7 @@
 // Between two contexts on one connection: the clean-up, and a look for what it could not remove.
 
-import { BackendMessage, FrontendMessage } from "../codec/codes.ts";
+import { parseErrorResponse } from "../codec/backend.ts";
+import { BackendMessage, FrontendMessage, SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { encodeQuery } from "../codec/frontend.ts";
 import { MessageReader } from "../codec/reader.ts";
@@ -8,7 +9,7 @@ import type { Backend } from "./backend.ts";
 import { Conversation, isAsynchronous, malformedReply } from "./conversation.ts";
 import type { Exchange } from "./statements.ts";
 
-const { CommandComplete, DataRow, ReadyForQuery, RowDescription } = BackendMessage;
+const { CommandComplete, DataRow, ErrorResponse, ReadyForQuery, RowDescription } = BackendMessage;
 
 /**
  * Everything that DISCARD ALL does but DISCARD PLANS, which would have every policy planned anew.
@@ -17,9 +18,12 @@ const { CommandComplete, DataRow, ReadyForQuery, RowDescription } = BackendMessa
  * is still in place. The connection is closed then.
  */
 const SCRUB_SQL = "RESET SESSION AUTHORIZATION; RESET ALL; CLOSE ALL; UNLISTEN *; " +
-  "DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; SELECT pg_catalog.pg_advisory_unlock_all()";
+  "DEALLOCATE ALL; DISCARD TEMP; DISCARD SEQUENCES; SET seed TO 0.000000000000000; " +
+  "SELECT pg_catalog.pg_advisory_unlock_all()";
+const SEED_AT = "Q....".length + SCRUB_SQL.indexOf("0.0") + "0.".length;
+const SEED_DIGITS = 15;
 const SCRUB_REPLIES: readonly number[] = [
-  ...Array<number>(7).fill(CommandComplete),
+  ...Array<number>(8).fill(CommandComplete),
   ...[RowDescription, DataRow, CommandComplete, ReadyForQuery],
 ];
 
@@ -34,14 +38,31 @@ const RESIDUE_REPLIES: readonly number[] = [
   ...[RowDescription, DataRow, CommandComplete, ReadyForQuery],
 ];
 const FALSE = "f".charCodeAt(0);
+const ZERO = "0".charCodeAt(0);
 
 const SCRUB_BYTES = encodeQuery(SCRUB_SQL);
 const RESIDUE_BYTES = encodeQuery(RESIDUE_SQL);
 
+/** A connection that another context may have left its marks on. It must be closed. */
+export class UncleanBackend extends PgError {
+  constructor(reason: string) {
+    super(
+      SqlState.ProtocolViolation,
+      `a server connection could not be cleaned for another client: ${reason}`,
+    );
+  }
+}
+
 /** Removes what a session of another context may have left. */
 export function scrub(): Exchange<void> {
+  // Whoever has set or watched random() could foretell it.
+  const bytes = new Uint8Array(SCRUB_BYTES);
+  const random = crypto.getRandomValues(new Uint8Array(SEED_DIGITS));
+  for (let index = 0; index < SEED_DIGITS; index++) {
+    bytes[SEED_AT + index] = ZERO + random[index]! % 10;
+  }
   return {
-    bytes: SCRUB_BYTES,
+    bytes,
     requests: [FrontendMessage.Query],
     answer: (backend) => new ExactReplies(backend, SCRUB_REPLIES, null),
   };
@@ -71,7 +92,10 @@ class ExactReplies extends Conversation<void> {
 
   protected message(type: number, bytes: Uint8Array, start: number, end: number): void {
     if (isAsynchronous(type)) return;
-    if (type !== this.replies[this.#received]) throw uncleaned(type);
+    if (type === ErrorResponse) {
+      throw new UncleanBackend(parseErrorResponse(bytes, start, end).message);
+    }
+    if (type !== this.replies[this.#received]) throw malformedReply();
     this.#received++;
     if (type === DataRow && this.value !== null) this.#checkRow(bytes, start, end);
     if (type === ReadyForQuery) this.finish();
@@ -80,11 +104,6 @@ class ExactReplies extends Conversation<void> {
   #checkRow(bytes: Uint8Array, start: number, end: number): void {
     const row = new MessageReader(bytes, start, end);
     const isAsWanted = row.int16() === 1 && row.int32() === 1 && row.byte() === this.value;
-    if (!isAsWanted) throw uncleaned(DataRow);
+    if (!isAsWanted) throw new UncleanBackend("something of the last one is still there");
   }
-}
-
-function uncleaned(type: number): PgError {
-  if (type !== BackendMessage.ErrorResponse && type !== DataRow) return malformedReply();
-  return PgError.protocolViolation("a server connection could not be cleaned for another client");
 }

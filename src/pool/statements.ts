@@ -135,6 +135,7 @@ class RowsQuery extends Conversation<TextRow[]> {
     if (isAsynchronous(type)) return;
     if (type === BackendMessage.ErrorResponse) {
       this.#failure ??= failed(bytes, start, end);
+      if (isFatal(bytes, start, end)) throw this.#failure;
       return;
     }
     // The connection stays in step: the failure is told when the server is ready again.
@@ -198,7 +199,7 @@ class Confirmation extends Conversation<void> {
       const step = this.#confirmation.step(type, bytes, start, end);
       if (step === "confirmed") this.finish();
     } catch (error) {
-      if (type !== BackendMessage.ErrorResponse) throw error;
+      if (type !== BackendMessage.ErrorResponse || isFatal(bytes, start, end)) throw error;
       this.#refusal = error;
     }
   }
@@ -213,6 +214,11 @@ function joined(parts: readonly Uint8Array[]): Uint8Array {
     at += part.length;
   }
   return bytes;
+}
+
+/** Nothing comes behind it: the server ends the connection. */
+function isFatal(bytes: Uint8Array, start: number, end: number): boolean {
+  return parseErrorResponse(bytes, start, end).severity !== "ERROR";
 }
 
 function failed(bytes: Uint8Array, start: number, end: number): StatementFailed {

@@ -1,6 +1,12 @@
 // What a statement leaves behind in its session, as far as its text tells: what a client in
 // transaction mode would miss on another backend.
 
+/** Whether such a client keeps its backend, is sent away, or loses what it has left. */
+export type SessionStatePolicy = "pin" | "error" | "ignore";
+
+import { SqlState } from "../codec/codes.ts";
+import { PgError } from "../codec/error.ts";
+
 /** Why a client must keep its backend. */
 export type PinReason =
   | "advisory lock"
@@ -156,4 +162,13 @@ export function deallocatedName(bytes: Uint8Array, start: number, end: number): 
   if (found === null) return null;
   if (found[1] !== undefined) return "*";
   return found[2]?.toLowerCase() ?? found[3]!.replaceAll('""', '"');
+}
+
+/** What a client is told that may not leave anything. */
+export function stateRefused(reason: string): PgError {
+  return new PgError(
+    SqlState.FeatureNotSupported,
+    `session state is not available in transaction mode: ${reason}`,
+    { hint: "Use what ends with the transaction (SET LOCAL …), or set session_state = pin." },
+  );
 }

@@ -27,12 +27,14 @@ export class Greetings {
     return greeting.parameters;
   }
 
-  /** A server has said this to a client like this one. The map is kept, and shared. */
-  learn(key: string, parameters: ReadonlyMap<string, string>): void {
+  /** A server has said this to a client like this one. The copy that is returned is shared. */
+  learn(key: string, parameters: ReadonlyMap<string, string>): ReadonlyMap<string, string> {
+    const copy = new Map(parameters);
     this.#known.delete(key);
-    this.#known.set(key, { parameters, learnedAt: this.now() });
+    this.#known.set(key, { parameters: copy, learnedAt: this.now() });
     if (this.#known.size > GREETINGS_MAX) {
       this.#known.delete(this.#known.keys().next().value!);
     }
+    return copy;
   }
 }

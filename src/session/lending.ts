@@ -33,6 +33,7 @@ import type { LiveContext } from "./live_context.ts";
 import type { StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
 import { type Checkout, type PoolKey, queryRunner } from "./resolving_pooled.ts";
+import type { RewritingOptions } from "./rewriting.ts";
 import type { TimeLimits } from "./time_limits.ts";
 
 export const PROTOCOL_3_2 = (3 << 16) | 2;
@@ -42,7 +43,7 @@ const DEAD_BACKENDS_MAX = 3;
 export type { PoolKey } from "./resolving_pooled.ts";
 
 /** How clients of pools are served. */
-export interface Pooling {
+export interface Pooling extends RewritingOptions {
   /** For how long a client is lent a backend. */
   readonly mode: "session" | "transaction";
   readonly checkout: Checkout;
@@ -64,8 +65,6 @@ export interface Pooling {
   /** What clients of transaction pools are greeted with. */
   readonly greetings: Greetings;
   readonly limits: TimeLimits;
-  /** Whether FunctionCall messages pass in transaction mode. */
-  readonly functionCallsAllowed: boolean;
 }
 
 /** Who wants to be served. */

@@ -1,14 +1,16 @@
 // Linking: a backend for a client's next transaction, with the client's context and settings.
 
+import { PgError } from "../codec/error.ts";
 import type { SessionContext, Setting } from "../context/context.ts";
 import type { Logger } from "../log.ts";
 import type { Lease } from "../pool/pool.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
+import { UncleanBackend } from "../pool/scrub.ts";
 import { FOLLOWING_PARAMETERS } from "../protocol/session_state.ts";
 import type { Pooling, PoolKey } from "./lending.ts";
 
-/** How many backends that turn out dead a client does not notice. */
-const DEAD_BACKENDS_MAX = 3;
+/** How many backends that turn out dead, or cannot be cleaned, a client does not notice. */
+const BAD_BACKENDS_MAX = 3;
 
 /** Of those that follow a client, the ones that every supported server reports. */
 const ALWAYS_FOLLOWING: ReadonlySet<string> = new Set([
@@ -66,20 +68,15 @@ export class Linker {
     for (let attempt = 1;; attempt++) {
       const lease = await this.#checkout(this.#client.key, this.contextKey, signal);
       try {
-        const { member } = lease;
-        if (!member.isUndisturbed && !await member.outlivesCancel(signal)) {
-          lease.discard("cancelled");
-          if (attempt < DEAD_BACKENDS_MAX) continue;
-        }
         await this.#prepare(lease.member, signal);
         return lease;
       } catch (error) {
-        const isDead = lease.member.backend.isOver && !signal.aborted;
+        const isDead = (lease.member.backend.isOver || isFarewell(error)) && !signal.aborted;
         // Whatever is set on it now, it is nobody's any more.
-        if (!isDead && await lease.member.reset(signal)) lease.giveBack();
-        else lease.discard("switch failed");
-        if (!isDead || attempt >= DEAD_BACKENDS_MAX) throw error;
-        this.#log.info("a pooled connection was dead; taking another", {
+        lease.discard("switch failed");
+        const isAtFault = isDead || error instanceof UncleanBackend;
+        if (!isAtFault || attempt >= BAD_BACKENDS_MAX) throw error;
+        this.#log.info("a pooled connection was of no use; taking another", {
           error: error instanceof Error ? error.message : String(error),
         });
       }
@@ -92,7 +89,7 @@ export class Linker {
     this.#wanted = parameters;
   }
 
-  /** What a RESET of the client goes back to, where that is not what the server goes back to. */
+  /** What a RESET of the client goes back to, where that is not what the backend goes back to. */
   settingsAfterReset({ baseParameters }: PooledBackend): Setting[] {
     return [...this.#staying, ...differences(this.#initial, baseParameters)];
   }
@@ -120,10 +117,12 @@ export class Linker {
 
   async #prepare(member: PooledBackend, signal: AbortSignal): Promise<void> {
     const { backend } = member;
-    if (member.contextKey !== this.contextKey || member.confirmedContext === null) {
+    if (!member.isAtRest) await member.rest(signal);
+    const isOurs = member.contextKey === this.contextKey && member.confirmedContext !== null;
+    if (!isOurs || this.#wanted === null) {
       await member.switchTo(this.#context, this.contextKey, this.#settingsFor(member), signal);
     } else if (this.#lastMember !== member || this.#lastReports !== backend.reports) {
-      const changes = differences(this.#wanted ?? new Map(), backend.parameters);
+      const changes = this.#changesOn(member, this.#wanted, backend.parameters);
       if (changes.length > 0) await member.adjust(changes, signal);
     }
     this.#lastMember = member;
@@ -133,8 +132,33 @@ export class Linker {
   /** What must be set on a backend that is as it was at its start. */
   #settingsFor(member: PooledBackend): Setting[] {
     if (this.#wanted === null) return [...this.#client.settings];
-    return [...this.#staying, ...differences(this.#wanted, member.baseParameters)];
+    const { baseParameters } = member;
+    return [...this.#staying, ...this.#changesOn(member, this.#wanted, baseParameters)];
   }
+
+  /**
+   * What is not as the client wants it. What is so by itself, though not as the client began, is
+   * set all the same: a RESET of something else must find that the client has set it.
+   */
+  #changesOn(
+    { baseParameters }: PooledBackend,
+    wanted: ReadonlyMap<string, string>,
+    present: ReadonlyMap<string, string>,
+  ): Setting[] {
+    const changes: Setting[] = [];
+    for (const name of FOLLOWING_PARAMETERS) {
+      const value = wanted.get(name);
+      if (value === undefined) continue;
+      const isBySet = value !== baseParameters.get(name) || value === this.#initial.get(name);
+      if (present.get(name) !== value || !isBySet) changes.push({ name, value });
+    }
+    return changes;
+  }
+}
+
+/** The server has said that the connection will end: class 57P, operator intervention. */
+function isFarewell(error: unknown): boolean {
+  return error instanceof PgError && error.sqlState.startsWith("57P");
 }
 
 function differences(

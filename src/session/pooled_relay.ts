@@ -383,9 +383,7 @@ export class PooledRelay implements BackendConsumer {
       this.#backend.lastType === BackendMessage.ErrorResponse;
     const farewell = async () => {
       const isFree = this.#backend.atBoundary && !this.#writingToClient && this.#probing === null;
-      if (!explained && isFree) {
-        await writeAll(this.#client, message);
-      }
+      if (!explained && isFree) await writeAll(this.#client, message);
       await this.#client.closeWrite();
       await fromClient;
     };

@@ -1,74 +1,80 @@
-// RequestRewriter: what a client of a transaction pool says, as the backend of the moment must hear
-// it. Hot: runs per message. No objects, no closures, no copies but of what is rewritten.
+// RequestRewriter: what a client of a transaction pool says, as the backend of the moment hears it.
+// Hot: runs per message. No objects, no closures, no copies but of what is rewritten.
 
 import { FrontendMessage, HEADER_SIZE, LENGTH_SIZE, SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { Framer } from "../codec/framer.ts";
-import { readInt32 } from "../codec/reader.ts";
+import { encodeQuery } from "../codec/frontend.ts";
+import { readInt32, terminator } from "../codec/reader.ts";
 import { MessageWriter } from "../codec/writer.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
+import { FORWARDED, ReplyFates, WITHHELD } from "../protocol/fates.ts";
 import {
-  ClientStatements,
-  encodeCloseOfNothing,
+  encodeCloseUnnamed,
   encodeParse,
-  encodeParseOfNothing,
-  FORWARDED,
+  isOwnName,
+  mayDeallocate,
   NOWHERE,
-  type PendingReply,
-  ReplyFates,
-  type Statement,
+  PARSE_SIZE_MAX,
   statementOf,
-  WITHHELD,
+  statementTooLong,
+  tooManyStatements,
 } from "../protocol/prepared.ts";
-import { deallocatedName, pinReason } from "../protocol/session_state.ts";
+import {
+  deallocatedName,
+  pinReason,
+  type SessionStatePolicy,
+  stateRefused,
+} from "../protocol/session_state.ts";
+import { encodeCloseOfNothing, Naming } from "./naming.ts";
+import { Outgoing } from "./outgoing.ts";
+import { UnnamedStatement } from "./unnamed.ts";
 
-/** The longest text of a statement that is prepared by name. */
-const PARSE_SIZE_MAX = 1024 * 1024;
+/** A simple query up to this size is looked at as a whole. */
+const QUERY_SIZE_MAX = 64 * 1024;
 /** The names of a portal and a statement stand within so many bytes. */
-const NAMES_SIZE_MAX = 4 * 1024;
+export const NAMES_SIZE_MAX = 4 * 1024;
 const NOTHING_COUNTED = new Uint8Array(256);
 const NO_BYTES = new Uint8Array(0);
 const STATEMENT = "S".charCodeAt(0);
-const LETTER_D = "d".charCodeAt(0);
-const NAME = new TextDecoder("latin1");
+const UTF8 = new TextEncoder();
+const LATIN1 = new TextDecoder("latin1");
 
-/** Why a client keeps its backend; words for the log and the metrics. */
-export type KeepReason = string;
+/** What the settings say. */
+export interface RewritingOptions {
+  /** Whether FunctionCall messages pass. */
+  readonly functionCallsAllowed: boolean;
+  /** What becomes of a client that would leave something on a backend. */
+  readonly sessionState: SessionStatePolicy;
+  /** Statements that stay prepared on a backend from one transaction to the next. */
+  readonly preparedStatementsMax: number;
+}
 
 /**
  * Follows the client's stream, enters in the ledger what the backend will answer, and gives named
- * statements the names they have there.
- *
- * Invariant while a chunk is taken: everything before `#runStart` is in the scratch buffer, or
- * nothing is and the run begins at the chunk's start.
+ * statements the names they have there. What it puts in between never fails by itself, or only
+ * where the client's own message would have.
  */
 export class RequestRewriter {
   readonly fates = new ReplyFates();
-  readonly statements = new ClientStatements();
-  /** Why the backend must be kept; null when nothing says so. */
-  keep: KeepReason | null = null;
+  /** Why the backend must be kept, in words for the log; null when nothing says so. */
+  keep: string | null = null;
   /** The client has said Terminate. */
   terminated = false;
   /** The client cannot be served any longer. */
   failure: PgError | null = null;
   /** The beginning of a message of which more is needed. */
   cut: Uint8Array = NO_BYTES;
+  readonly #options: RewritingOptions;
   readonly #framer = new Framer(NOTHING_COUNTED);
-  #scratch: Uint8Array = NO_BYTES;
-  #scratchSize = 0;
-  #runStart = 0;
-  /** The client's unnamed statement, as it stands behind the name in a Parse. */
-  #unnamed: Uint8Array = NO_BYTES;
-  #unnamedSize = 0;
-  /** The named statement that was used last, and its name: mostly the next one too. */
-  #lastName: Uint8Array = NO_BYTES;
-  #lastStatement: Statement | null = null;
-  readonly #unnamedParsed: PendingReply;
-  #deallocated = false;
+  readonly #out = new Outgoing();
+  readonly #naming = new Naming(this.fates);
+  readonly #unnamed = new UnnamedStatement(this.fates);
+  /** Nothing has been said yet, and nothing stands open on the backend. */
+  #isFirst = false;
 
-  /** @param functionCallsAllowed whether FunctionCall messages pass. */
-  constructor(readonly functionCallsAllowed: boolean) {
-    this.#unnamedParsed = { withheld: false, onFailure: () => void (this.#unnamedSize = 0) };
+  constructor(options: RewritingOptions) {
+    this.#options = options;
   }
 
   /** Whole messages have been taken. */
@@ -76,20 +82,17 @@ export class RequestRewriter {
     return this.#framer.atBoundary && this.cut.length === 0;
   }
 
-  /** Does the next byte begin a message? */
   get betweenMessages(): boolean {
     return this.#framer.atBoundary;
   }
 
   /**
-   * Takes a chunk, `cut` in front of it included; what is to be sent lies in it, or in a buffer that
-   * is valid until the next call.
+   * Takes a chunk, `cut` in front of it included; what is to be sent lies in it, or in a buffer
+   * that is valid until the next call.
    */
   take(bytes: Uint8Array, member: PooledBackend): Uint8Array {
     const framer = this.#framer;
-    this.#scratchSize = 0;
-    this.#runStart = 0;
-    this.cut = NO_BYTES;
+    this.#begin(bytes, member);
     let at = 0;
     while (at < bytes.length) {
       if (!framer.atBoundary) {
@@ -97,36 +100,28 @@ export class RequestRewriter {
         continue;
       }
       const next = bytes.length - at < HEADER_SIZE ? -1 : this.#message(bytes, at, member);
-      if (this.terminated || this.failure !== null) return this.#sendable(bytes, at);
+      if (this.terminated || this.failure !== null) break;
       if (next < 0) {
         this.cut = new Uint8Array(bytes.subarray(at));
-        return this.#sendable(bytes, at);
+        break;
       }
       at = next;
     }
-    return this.#sendable(bytes, at);
+    return this.#out.take(at);
   }
 
-  /** Whether a DEALLOCATE ALL or DISCARD ALL has been seen on its way since it was asked last. */
-  takeDeallocated(): boolean {
-    const seen = this.#deallocated;
-    this.#deallocated = false;
-    return seen;
-  }
-
-  /** DISCARD ALL or DEALLOCATE ALL: no statement is prepared any more. */
-  forgetStatements(): void {
-    this.statements.clear();
-    this.#lastStatement = null;
+  #begin(bytes: Uint8Array, member: PooledBackend): void {
+    this.cut = NO_BYTES;
+    this.#out.begin(bytes);
+    this.#isFirst = member.backend.idle && this.fates.settled;
+    this.#naming.home = member.statements;
+    if (this.#naming.statements.isOverfull) this.failure = tooManyStatements();
   }
 
   /** A message begins at `at`; returns where to go on, or -1 when more of it is needed. */
   #message(bytes: Uint8Array, at: number, member: PooledBackend): number {
     const length = readInt32(bytes, at + 1);
-    if (length < LENGTH_SIZE) {
-      this.failure = PgError.protocolViolation("invalid message length");
-      return at;
-    }
+    if (length < LENGTH_SIZE) return this.#fail("invalid message length");
     const end = at + 1 + length;
     switch (bytes[at]) {
       case FrontendMessage.Query:
@@ -142,12 +137,7 @@ export class RequestRewriter {
         this.terminated = true;
         return at;
       case FrontendMessage.FunctionCall:
-        if (!this.functionCallsAllowed) {
-          this.failure = functionCallRefused();
-          return at;
-        }
-        this.fates.unitSent();
-        return this.#pass(bytes, at, member);
+        return this.#functionCall(bytes, at, member);
       case FrontendMessage.Sync:
         if (!member.backend.ledger.copyIn) this.fates.unitSent();
         return this.#pass(bytes, at, member);
@@ -157,142 +147,147 @@ export class RequestRewriter {
 
   /** The message, or what has come of it, goes as it is. */
   #pass(bytes: Uint8Array, at: number, member: PooledBackend): number {
+    if (this.#isFirst) this.#tidyUp(at, member);
     member.backend.ledger.request(bytes[at]!);
     if (member.backend.ledger.uncertain) this.keep ??= "protocol";
     const from = this.#framer.step(bytes, at, bytes.length);
     return this.#framer.atBoundary ? from : this.#framer.step(bytes, from, bytes.length);
   }
 
-  #query(bytes: Uint8Array, at: number, end: number, member: PooledBackend): number {
-    const start = at + HEADER_SIZE;
-    const seen = Math.min(end, bytes.length);
-    this.keep ??= pinReason(bytes, start, seen, member.backend.parameters);
-    member.unnamedOwner = null; // a simple query destroys the unnamed statement
-    this.#unnamedSize = 0;
-    if (start < seen && (bytes[start]! | 0x20) === LETTER_D && seen === end) {
-      const name = deallocatedName(bytes, start, end);
-      if (name !== null) return this.#deallocate(name, bytes, at, end, member);
+  /** Before the first message: what others have left is closed, as nothing stands open now. */
+  #tidyUp(at: number, member: PooledBackend): void {
+    this.#isFirst = false;
+    const isForeign = this.#unnamed.isForeignOn(member);
+    if (!isForeign && !member.statements.hasSurplus(this.#options.preparedStatementsMax)) return;
+    const writer = new MessageWriter();
+    if (isForeign) {
+      member.unnamedOwner = null;
+      encodeCloseUnnamed(writer);
+      this.fates.push(WITHHELD);
     }
-    this.fates.unitSent();
-    return this.#pass(bytes, at, member);
+    this.#naming.closeSurplus(writer, this.#options.preparedStatementsMax);
+    this.#insert(at, writer.take());
   }
 
-  /** DEALLOCATE as a simple query: of one name, or of all (null would not have come here). */
-  #deallocate(
-    name: string,
+  /** pgvpd's own bytes go in front of the message at `at`. */
+  #insert(at: number, own: Uint8Array): void {
+    this.#out.passUntil(at);
+    this.#out.add(own);
+  }
+
+  /** Other bytes go in the place of the message `[at, end)`. */
+  #replace(
     bytes: Uint8Array,
     at: number,
     end: number,
+    other: Uint8Array,
     member: PooledBackend,
   ): number {
-    if (name === "*") {
-      this.forgetStatements();
-      this.#deallocated = true;
-      member.statements.clear();
+    member.backend.ledger.request(bytes[at]!);
+    if (member.backend.ledger.uncertain) this.keep ??= "protocol";
+    this.#insert(at, other);
+    this.#out.skipTo(end);
+    return end;
+  }
+
+  /** Whether a statement may be sent, for all that it leaves on the backend. */
+  #mayLeave(bytes: Uint8Array, start: number, end: number, member: PooledBackend): boolean {
+    if (this.keep !== null || this.#options.sessionState === "ignore") return true;
+    const reason = pinReason(bytes, start, end, member.backend.parameters);
+    if (reason === null) return true;
+    if (this.#options.sessionState === "pin") this.keep = reason;
+    else this.failure = stateRefused(reason);
+    return this.failure === null;
+  }
+
+  #query(bytes: Uint8Array, at: number, end: number, member: PooledBackend): number {
+    const start = at + HEADER_SIZE;
+    const seen = Math.min(end, bytes.length);
+    if (seen < end && end - at <= QUERY_SIZE_MAX) return -1; // what it leaves is told by all of it
+    if (!this.#mayLeave(bytes, start, seen, member)) return at;
+    if (this.#isFirst) this.#tidyUp(at, member);
+    this.#unnamed.drop(member); // as every simple query does
+    let sql: string | null = null;
+    if (seen === end && mayDeallocate(bytes, start, end)) {
+      sql = this.#deallocation(bytes, start, end, at);
+      if (deallocatedName(bytes, start, end) === "*") this.#naming.deallocateAll();
     }
-    const statement = this.statements.get(name);
-    if (statement === undefined) {
-      this.fates.unitSent();
-      return this.#pass(bytes, at, member);
-    }
-    // It is deallocated under the name that it has on this backend; where it is missing it is
-    // prepared for that, so that the server itself answers.
-    this.statements.delete(name);
-    this.#lastStatement = null;
-    const writer = new MessageWriter();
-    const known = this.#nameOf(statement, member, writer);
-    member.statements.delete(statement);
-    writer.begin(FrontendMessage.Query).cstring(`DEALLOCATE ${NAME.decode(known)}`).end();
-    if (member.backend.ledger.batchOpen) this.keep ??= "protocol";
-    member.backend.ledger.request(FrontendMessage.Query);
     this.fates.unitSent();
-    return this.#replace(bytes, at, end, writer.take());
+    if (sql === null) return this.#pass(bytes, at, member);
+    return this.#replace(bytes, at, end, encodeQuery(sql), member);
+  }
+
+  /**
+   * `bytes[start, end)` may be a DEALLOCATE of one: what is to be executed in its place; null when
+   * it is to be executed as it is. What must go before it is inserted.
+   */
+  #deallocation(bytes: Uint8Array, start: number, end: number, at: number): string | null {
+    const name = deallocatedName(bytes, start, end);
+    if (name === null) return null;
+    if (name === "*") return null;
+    const deallocation = this.#naming.deallocate(name);
+    if (deallocation !== null) {
+      this.#insert(at, deallocation.before);
+      return deallocation.sql;
+    }
+    const own = UTF8.encode(name);
+    return isOwnName(own, 0, own.length) ? `DEALLOCATE ${LATIN1.decode(NOWHERE)}` : null;
   }
 
   #parse(bytes: Uint8Array, at: number, end: number, member: PooledBackend): number {
     if (end > bytes.length) {
       if (end - at <= PARSE_SIZE_MAX || bytes.length - at === HEADER_SIZE) return -1;
       if (bytes[at + HEADER_SIZE] === 0) return this.#parseLarge(bytes, at, member);
-      this.failure = new PgError(
-        SqlState.ProgramLimitExceeded,
-        "statement is too long to prepare",
-        {
-          detail: `In transaction mode it may have ${PARSE_SIZE_MAX} bytes.`,
-          hint: "Send it as a simple query.",
-        },
-      );
+      this.failure = statementTooLong();
       return at;
     }
     const nameAt = at + HEADER_SIZE;
     const nameEnd = terminator(bytes, nameAt, end);
     const textEnd = nameEnd < 0 ? -1 : terminator(bytes, nameEnd + 1, end);
-    if (textEnd < 0) return this.#malformed();
-    this.keep ??= pinReason(bytes, nameEnd + 1, textEnd, member.backend.parameters);
-    if (nameEnd > nameAt) return this.#parseNamed(bytes, at, nameEnd, end, member);
-    this.#rememberUnnamed(bytes, nameEnd + 1, end);
-    member.unnamedOwner = this;
-    this.fates.push(this.#unnamedParsed);
+    if (textEnd < 0) return this.#fail("invalid message format");
+    if (!this.#mayLeave(bytes, nameEnd + 1, textEnd, member)) return at;
+    if (this.#isFirst) this.#tidyUp(at, member);
+    if (nameEnd > nameAt) {
+      return this.#replace(
+        bytes,
+        at,
+        end,
+        this.#naming.define(bytes, nameAt, nameEnd, end),
+        member,
+      );
+    }
+    const mayMatter = mayDeallocate(bytes, nameEnd + 1, textEnd);
+    if (mayMatter) {
+      const sql = this.#deallocation(bytes, nameEnd + 1, textEnd, at);
+      if (sql !== null) return this.#parseOther(bytes, at, end, sql, member);
+    }
+    this.#unnamed.parse(member, bytes, nameEnd + 1, end);
+    this.#unnamed.deallocatesAll = mayMatter &&
+      deallocatedName(bytes, nameEnd + 1, textEnd) === "*";
     return this.#pass(bytes, at, member);
+  }
+
+  /** Another text is parsed than the client's. */
+  #parseOther(
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    sql: string,
+    member: PooledBackend,
+  ): number {
+    const text = UTF8.encode(`${sql}\0\0\0`); // no parameter types
+    const writer = new MessageWriter(text.length + HEADER_SIZE + 1);
+    encodeParse(writer, NO_BYTES, statementOf(text, 0, text.length));
+    this.#unnamed.parse(member, text, 0, text.length);
+    return this.#replace(bytes, at, end, writer.take(), member);
   }
 
   /** An unnamed statement of which no copy is kept: the client keeps its backend instead. */
   #parseLarge(bytes: Uint8Array, at: number, member: PooledBackend): number {
     this.keep ??= "large statement";
-    this.#unnamedSize = 0;
-    member.unnamedOwner = this;
-    this.fates.push(FORWARDED);
+    if (this.#isFirst) this.#tidyUp(at, member);
+    this.#unnamed.parseLarge(member);
     return this.#pass(bytes, at, member);
-  }
-
-  #parseNamed(
-    bytes: Uint8Array,
-    at: number,
-    nameEnd: number,
-    end: number,
-    member: PooledBackend,
-  ): number {
-    const name = NAME.decode(bytes.subarray(at + HEADER_SIZE, nameEnd));
-    const known = this.statements.get(name);
-    const statement = known ?? statementOf(bytes, nameEnd + 1, end);
-    const writer = new MessageWriter(end - at + 32);
-    const there = known === undefined
-      ? member.statements.use(statement)
-      : this.#nameOf(statement, member, writer);
-    member.backend.ledger.request(FrontendMessage.Parse);
-    if (known !== undefined) {
-      // The name is taken: the server says so, in its own words.
-      encodeParse(writer, there!, statement);
-      this.fates.push(FORWARDED);
-    } else {
-      const undo = there === undefined ? member.statements : null;
-      if (there === undefined) encodeParse(writer, member.statements.add(statement), statement);
-      else this.#encodeNothing(writer, member);
-      this.#define(name, statement);
-      this.fates.push({
-        withheld: false,
-        onFailure: () => {
-          this.statements.delete(name);
-          this.#lastStatement = null;
-          undo?.delete(statement);
-        },
-      });
-    }
-    return this.#replace(bytes, at, end, writer.take());
-  }
-
-  /** In the place of a Parse that the backend does not need: its answer is the same. */
-  #encodeNothing(writer: MessageWriter, member: PooledBackend): void {
-    encodeParseOfNothing(writer);
-    member.unnamedOwner = null;
-  }
-
-  #define(name: string, statement: Statement): void {
-    try {
-      this.statements.set(name, statement);
-    } catch (error) {
-      if (!(error instanceof PgError)) throw error;
-      this.failure = error;
-    }
   }
 
   #bind(bytes: Uint8Array, at: number, end: number, member: PooledBackend): number {
@@ -300,36 +295,31 @@ export class RequestRewriter {
     const portalEnd = terminator(bytes, at + HEADER_SIZE, seen);
     const nameEnd = portalEnd < 0 ? -1 : terminator(bytes, portalEnd + 1, seen);
     if (nameEnd < 0) {
-      if (seen === end || seen - at > NAMES_SIZE_MAX) return this.#malformed();
-      return -1;
+      if (seen < end && seen - at <= NAMES_SIZE_MAX) return -1;
+      return this.#fail("invalid message format");
     }
     return this.#withStatement(bytes, at, portalEnd + 1, nameEnd, end, member);
   }
 
   #describeOrClose(bytes: Uint8Array, at: number, end: number, member: PooledBackend): number {
-    if (end > bytes.length) return end - at > NAMES_SIZE_MAX ? this.#malformed() : -1;
+    if (end > bytes.length && end - at <= NAMES_SIZE_MAX) return -1;
     const kindAt = at + HEADER_SIZE;
-    const nameEnd = terminator(bytes, kindAt + 1, end);
-    if (nameEnd < 0) return this.#malformed();
+    const nameEnd = end > bytes.length ? -1 : terminator(bytes, kindAt + 1, end);
+    if (nameEnd < 0) return this.#fail("invalid message format");
     const isClose = bytes[at] === FrontendMessage.Close;
     if (bytes[kindAt] !== STATEMENT) {
+      if (this.#isFirst) this.#tidyUp(at, member);
       if (isClose) this.fates.push(FORWARDED);
       return this.#pass(bytes, at, member);
     }
     if (!isClose) return this.#withStatement(bytes, at, kindAt + 1, nameEnd, end, member);
-    this.fates.push(FORWARDED);
+    if (this.#isFirst) this.#tidyUp(at, member);
     if (nameEnd === kindAt + 1) {
-      this.#unnamedSize = 0;
-      member.unnamedOwner = null;
+      this.#unnamed.close();
       return this.#pass(bytes, at, member);
     }
-    this.statements.delete(NAME.decode(bytes.subarray(kindAt + 1, nameEnd)));
-    this.#lastStatement = null;
-    // The backend keeps it for whoever needs it next.
-    const writer = new MessageWriter(32);
-    encodeCloseOfNothing(writer);
-    member.backend.ledger.request(FrontendMessage.Close);
-    return this.#replace(bytes, at, end, writer.take());
+    this.#naming.close(bytes, kindAt + 1, nameEnd);
+    return this.#replace(bytes, at, end, encodeCloseOfNothing(), member);
   }
 
   /** A message that names a statement, at `[nameAt, nameEnd)`. */
@@ -341,50 +331,30 @@ export class RequestRewriter {
     end: number,
     member: PooledBackend,
   ): number {
+    if (this.#isFirst) this.#tidyUp(at, member);
     if (nameEnd === nameAt) {
-      if (member.unnamedOwner === this) return this.#pass(bytes, at, member);
-      // What is there by that name is somebody else's.
-      if (this.#unnamedSize === 0) {
-        return this.#rename(bytes, at, nameAt, nameEnd, end, NOWHERE, member);
+      if (!this.#unnamed.isOn(member) && this.#unnamed.isKnown) {
+        this.#out.passUntil(at);
+        this.#unnamed.restore(member, this.#out);
       }
-      this.#restoreUnnamed(bytes, at, member);
+      if (this.#unnamed.deallocatesAll && bytes[at] === FrontendMessage.Bind) {
+        this.#naming.deallocateAll();
+      }
       return this.#pass(bytes, at, member);
     }
-    const statement = this.#lookUp(bytes, nameAt, nameEnd);
-    if (statement === null) return this.#pass(bytes, at, member); // the server says that there is none
-    let name = member.statements.use(statement);
-    if (name === undefined) {
-      const writer = new MessageWriter(statement.definition.length + 32);
-      name = this.#nameOf(statement, member, writer);
-      this.#flushRun(bytes, at);
-      this.#append(writer.take(), 0);
-      this.#runStart = at;
+    const statement = this.#naming.find(bytes, nameAt, nameEnd);
+    if (statement === null) {
+      // The server says that there is none; pgvpd's own names must not be tried.
+      if (!isOwnName(bytes, nameAt, nameEnd)) return this.#pass(bytes, at, member);
+      return this.#rename(bytes, at, nameAt, nameEnd, end, NOWHERE, member);
+    }
+    const preparation = this.#naming.preparation(statement);
+    if (preparation !== null) this.#insert(at, preparation);
+    const name = this.#naming.nameOf(statement);
+    if (statement.statement.deallocatesAll && bytes[at] === FrontendMessage.Bind) {
+      this.#naming.deallocateAll();
     }
     return this.#rename(bytes, at, nameAt, nameEnd, end, name, member);
-  }
-
-  /** The statement that the client has given this name; null when it has not. */
-  #lookUp(bytes: Uint8Array, nameAt: number, nameEnd: number): Statement | null {
-    if (this.#lastStatement !== null && isSame(this.#lastName, bytes, nameAt, nameEnd)) {
-      return this.#lastStatement;
-    }
-    const statement = this.statements.get(NAME.decode(bytes.subarray(nameAt, nameEnd)));
-    if (statement === undefined) return null;
-    this.#lastName = new Uint8Array(bytes.subarray(nameAt, nameEnd));
-    this.#lastStatement = statement;
-    return statement;
-  }
-
-  /** The statement's name on the backend; where it is missing, a Parse of pgvpd's own goes first. */
-  #nameOf(statement: Statement, member: PooledBackend, writer: MessageWriter): Uint8Array {
-    const known = member.statements.use(statement);
-    if (known !== undefined) return known;
-    const name = member.statements.add(statement);
-    encodeParse(writer, name, statement);
-    member.backend.ledger.request(FrontendMessage.Parse);
-    const { statements } = member;
-    this.fates.push({ withheld: true, onFailure: () => statements.delete(statement) });
-    return name;
   }
 
   #rename(
@@ -396,96 +366,29 @@ export class RequestRewriter {
     name: Uint8Array,
     member: PooledBackend,
   ): number {
-    this.#flushRun(bytes, at);
-    const headAt = this.#scratchSize;
-    this.#append(bytes, at, nameAt);
-    this.#append(name, 0);
-    writeInt32(this.#scratch, headAt + 1, end - at - 1 + name.length - (nameEnd - nameAt));
-    this.#runStart = nameEnd;
+    const out = this.#out;
+    out.passUntil(at);
+    const headAt = out.size;
+    out.addPart(bytes, at, nameAt);
+    out.add(name);
+    out.setInt32(headAt + 1, end - at - 1 + name.length - (nameEnd - nameAt));
+    out.skipTo(nameEnd);
     return this.#pass(bytes, at, member);
   }
 
-  /** The client's unnamed statement is not there any more: it is parsed again. */
-  #restoreUnnamed(bytes: Uint8Array, at: number, member: PooledBackend): void {
-    this.#flushRun(bytes, at);
-    const headAt = this.#scratchSize;
-    this.#append(PARSE_UNNAMED, 0);
-    this.#append(this.#unnamed, 0, this.#unnamedSize);
-    writeInt32(this.#scratch, headAt + 1, LENGTH_SIZE + 1 + this.#unnamedSize);
-    member.backend.ledger.request(FrontendMessage.Parse);
-    member.unnamedOwner = this;
-    this.fates.push(WITHHELD);
+  #functionCall(bytes: Uint8Array, at: number, member: PooledBackend): number {
+    if (!this.#options.functionCallsAllowed) {
+      this.failure = functionCallRefused();
+      return at;
+    }
+    this.fates.unitSent();
+    return this.#pass(bytes, at, member);
   }
 
-  #rememberUnnamed(bytes: Uint8Array, start: number, end: number): void {
-    const size = end - start;
-    if (size > this.#unnamed.length) this.#unnamed = new Uint8Array(size * 2);
-    this.#unnamed.set(bytes.subarray(start, end));
-    this.#unnamedSize = size;
-  }
-
-  #malformed(): number {
-    this.failure = PgError.protocolViolation("invalid message format");
+  #fail(reason: string): number {
+    this.failure = PgError.protocolViolation(reason);
     return 0;
   }
-
-  /** Other bytes go in the place of the message `[at, end)`. */
-  #replace(bytes: Uint8Array, at: number, end: number, other: Uint8Array): number {
-    this.#flushRun(bytes, at);
-    this.#append(other, 0);
-    this.#runStart = end;
-    return end;
-  }
-
-  #sendable(bytes: Uint8Array, end: number): Uint8Array {
-    if (this.#scratchSize === 0) {
-      return end === bytes.length && this.#runStart === 0
-        ? bytes
-        : bytes.subarray(this.#runStart, Math.max(end, this.#runStart));
-    }
-    this.#flushRun(bytes, end);
-    return this.#scratch.subarray(0, this.#scratchSize);
-  }
-
-  #flushRun(bytes: Uint8Array, end: number): void {
-    if (end > this.#runStart) this.#append(bytes, this.#runStart, end);
-    this.#runStart = end;
-  }
-
-  #append(bytes: Uint8Array, start: number, end: number = bytes.length): void {
-    const needed = this.#scratchSize + end - start;
-    if (needed > this.#scratch.length) {
-      const larger = new Uint8Array(Math.max(needed, this.#scratch.length * 2, 512));
-      larger.set(this.#scratch.subarray(0, this.#scratchSize));
-      this.#scratch = larger;
-    }
-    this.#scratch.set(
-      start === 0 && end === bytes.length ? bytes : bytes.subarray(start, end),
-      this.#scratchSize,
-    );
-    this.#scratchSize = needed;
-  }
-}
-
-/** Parse, its length, and an empty name. */
-const PARSE_UNNAMED: Uint8Array = Uint8Array.of(FrontendMessage.Parse, 0, 0, 0, 0, 0);
-
-function terminator(bytes: Uint8Array, start: number, end: number): number {
-  for (let at = start; at < end; at++) if (bytes[at] === 0) return at;
-  return -1;
-}
-
-function isSame(name: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
-  if (name.length !== end - start) return false;
-  for (let at = 0; at < name.length; at++) if (name[at] !== bytes[start + at]) return false;
-  return true;
-}
-
-function writeInt32(bytes: Uint8Array, at: number, value: number): void {
-  bytes[at] = value >>> 24;
-  bytes[at + 1] = value >>> 16;
-  bytes[at + 2] = value >>> 8;
-  bytes[at + 3] = value;
 }
 
 function functionCallRefused(): PgError {

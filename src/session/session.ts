@@ -210,7 +210,7 @@ export class Session implements HandshakeTarget, LimitedSession {
 
   async #serveShared({ linker, cancelKey }: Shared): Promise<void> {
     this.#log.info("client connected", this.#record());
-    const requests = new RequestRewriter(this.#options.pooling!.functionCallsAllowed);
+    const requests = new RequestRewriter(this.#options.pooling!);
     const relay = new TransactionRelay(this.#client, linker, requests, (reason, member) => {
       this.#log.info("client keeps its server connection", {
         ...this.#record(),
@@ -219,14 +219,14 @@ export class Session implements HandshakeTarget, LimitedSession {
       });
       if (this.#live?.stale === true) this.contextInvalidated("refresh");
     });
-    const cancel = async () => await relay.member?.cancel((request) => this.#sendCancel(request));
-    this.#canceller = cancel;
+    this.#canceller = () => relay.cancel((request) => this.#sendCancel(request));
     this.#serve(relay);
     const watched = this.#options.pooling!.limits.watch(this);
-    const endedBy = await relay.run();
-    watched[Symbol.dispose]();
-    this.#canceller = null;
-    cancelKey[Symbol.dispose]();
+    const endedBy = await relay.run().finally(() => {
+      watched[Symbol.dispose]();
+      this.#canceller = null;
+      cancelKey[Symbol.dispose]();
+    });
     this.#logFailure(relay.failure);
     this.#logEnd(relay, endedBy);
     this.#client.transport.close();

@@ -94,8 +94,7 @@ async function parametersFor(
     (late) => late.giveBack(),
   );
   const { parameters } = lease.member.backend;
-  const greeting = new Map(parameters);
-  pooling.greetings.learn(key, greeting);
+  const greeting = pooling.greetings.learn(key, parameters);
   linker.unlinked(lease.member);
   lease.giveBack();
   return greeting;

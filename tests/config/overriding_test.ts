@@ -45,6 +45,8 @@ const SAMPLES: Partial<Record<SettingKey, readonly string[]>> = {
   pool_databases: ["a", "b,c", "d"],
   pool_auth: ["md5", "cleartext", "scram"],
   pool_auth_cleartext: ["anywhere", "tls", "anywhere"],
+  session_state: ["error", "pin", "ignore"],
+  max_prepared_statements: ["10", "0", "200"],
   pool_password: ["# a", "b ; c", '"d"'],
   auth_file: ["/tls/a", "/tls/b", "/tls/c"],
   auth_query: ["SELECT $1", "SELECT f($1); ", "TABLE a WHERE b = $1 -- #"],

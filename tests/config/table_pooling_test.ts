@@ -37,3 +37,13 @@ Deno.test("all of pooling but whether to pool can be reloaded", () => {
   const fixed = SETTINGS.filter((each) => each.group === "Pooling" && each.reloadable !== true);
   assert.deepEqual(fixed.map(({ key }) => key), ["pool_mode"]);
 });
+
+Deno.test("session_state is pin, error or ignore, and pin when nothing is said", () => {
+  const pooled = "pool_mode = transaction\nupstream_password = x\npool_password = a\n";
+  const stateOf = (text: string) => resolve(pooled + text).settings.sessionState;
+  assert.equal(stateOf(""), "pin");
+  for (const value of ["pin", "error", "ignore"]) {
+    assert.equal(stateOf(`session_state = ${value}`), value);
+  }
+  assert.throws(() => stateOf("session_state = keep"), /session_state/);
+});

@@ -2,7 +2,14 @@
 
 import { strict as assert } from "node:assert";
 import { AssertionError } from "../../src/assert.ts";
-import { Flow, FLOWING_BUFFER_SIZE, Inbox, WAITING_BUFFER_SIZE } from "../../src/net/buffers.ts";
+import {
+  Flow,
+  FLOWING_BUFFER_SIZE,
+  Inbox,
+  joined,
+  keep,
+  WAITING_BUFFER_SIZE,
+} from "../../src/net/buffers.ts";
 import { memoryPair } from "../support/memory_transport.ts";
 import { join } from "../support/messages.ts";
 import { Random } from "../support/random.ts";
@@ -112,4 +119,16 @@ Deno.test("Flow hands out a small buffer, a large one while it is filled, then a
   next(10);
   const [small, large] = [WAITING_BUFFER_SIZE, FLOWING_BUFFER_SIZE];
   assert.deepEqual(sizes, [small, small, large, large, small]);
+});
+
+Deno.test("joined() puts what was kept in front; keep() closes the gap and says where it ends", () => {
+  const bytes = (text: string) => new TextEncoder().encode(text);
+  assert.deepEqual(joined(bytes("ab"), bytes("cd")), bytes("abcd"));
+  assert.deepEqual(joined(bytes(""), bytes("cd")), bytes("cd"));
+  const moved = bytes("abXXcdYef");
+  let kept = keep(moved, 0, 0, 2);
+  kept = keep(moved, kept, 4, 6);
+  kept = keep(moved, kept, 7, 7);
+  kept = keep(moved, kept, 7, 9);
+  assert.deepEqual(moved.subarray(0, kept), bytes("abcdef"));
 });

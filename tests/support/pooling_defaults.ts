@@ -6,7 +6,12 @@ import { TimeLimits } from "../../src/session/time_limits.ts";
 
 export function poolingDefaults(): Pick<
   Pooling,
-  "mode" | "greetings" | "limits" | "functionCallsAllowed"
+  | "mode"
+  | "greetings"
+  | "limits"
+  | "functionCallsAllowed"
+  | "sessionState"
+  | "preparedStatementsMax"
 > {
   return {
     mode: "session",
@@ -17,5 +22,7 @@ export function poolingDefaults(): Pick<
       transactionTimeout: null,
     }),
     functionCallsAllowed: false,
+    sessionState: "pin",
+    preparedStatementsMax: 200,
   };
 }

@@ -1,0 +1,124 @@
+// ClientEnd: the client's end of a session whose backend changes: how it is over, and what is said
+// then.
+
+import { BackendMessage } from "../codec/codes.ts";
+import { PgError } from "../codec/error.ts";
+import { type Transport, writeAll } from "../net/transport.ts";
+import type { Backend } from "../pool/backend.ts";
+import {
+  elapsed,
+  lingering,
+  PROBE_PAUSE_MS_MAX,
+  PROBE_PAUSE_MS_MIN,
+  STILL_RUNNING,
+  UPSTREAM_LOST,
+} from "./farewell.ts";
+import type { ClientEnding } from "./pooled_relay.ts";
+
+export type { ClientEnding } from "./pooled_relay.ts";
+
+/** What a relay is towards its client; the moving of bytes is the subclass's. */
+export abstract class ClientEnd {
+  /** Resolves when nothing more will be read from the client or written to a backend. */
+  pumped: Promise<void> = Promise.resolve();
+  /** Why pgvpd itself has ended the session; null when it had no reason of its own. */
+  failure: PgError | null = null;
+  bytesFromClient = 0;
+  bytesFromUpstream = 0;
+  /** Resolves when the session is over. */
+  protected readonly over = Promise.withResolvers<void>();
+  protected ending: ClientEnding | null = null;
+  protected writingToClient = false;
+  /** The client has ended its sending side. */
+  protected clientEnded = false;
+  protected farewell: Uint8Array | null = null;
+  /** While the context is being restored nothing passes in either direction. */
+  protected gate: PromiseWithResolvers<void> | null = null;
+
+  constructor(protected readonly client: Transport) {}
+
+  /** Nothing is under way: a message of pgvpd's own may end the session here. */
+  abstract get idle(): boolean;
+
+  /** The backend of the moment. */
+  protected abstract get backend(): Backend | null;
+
+  /** Whole messages have been sent. */
+  abstract get sentWhole(): boolean;
+
+  /** Ends the session with a message as soon as it is idle. */
+  drain(farewell: Uint8Array): void {
+    this.farewell = farewell;
+    if (this.idle) this.end("pgvpd");
+  }
+
+  /** Ends the session now; the client is told when a message may stand where its stream is. */
+  close(farewell: Uint8Array): void {
+    this.farewell = farewell;
+    this.end("pgvpd");
+  }
+
+  /** The first way in which it ends counts. */
+  protected end(ending: ClientEnding): void {
+    this.ending ??= ending;
+    this.over.resolve();
+  }
+
+  /** The client cannot be served any longer, and is told why. */
+  protected fail(error: unknown): void {
+    if (error instanceof PgError) {
+      this.failure ??= error;
+      this.farewell ??= error.encode();
+    }
+    this.end("pgvpd");
+  }
+
+  /** To the client, while everything else waits. */
+  protected async sendThrough(bytes: Uint8Array): Promise<void> {
+    try {
+      await writeAll(this.client, bytes);
+    } catch {
+      this.end("vanished");
+    }
+  }
+
+  /** Has a client that sends no more read all that it asked for? */
+  protected endWhenAnswered(): void {
+    if (this.writingToClient || this.gate !== null) return;
+    const { backend } = this;
+    if (backend === null) return this.end(this.sentWhole ? "closed" : "vanished");
+    const { ledger } = backend;
+    if (ledger.owed > 0 && !ledger.uncertain) return;
+    this.end(ledger.settled && this.sentWhole ? "closed" : "vanished");
+  }
+
+  /** As in a session pool: only a write tells whether a client that sends no more still reads. */
+  protected async watchSilentClient(): Promise<void> {
+    this.clientEnded = true;
+    let pauseMs = PROBE_PAUSE_MS_MIN;
+    for (;;) {
+      this.endWhenAnswered();
+      if (this.ending !== null) return;
+      await elapsed(pauseMs, this.over.promise);
+      pauseMs = Math.min(pauseMs * 2, PROBE_PAUSE_MS_MAX);
+      if (this.ending !== null || this.writingToClient) continue;
+      if (this.backend !== null && !this.backend.atBoundary) continue;
+      await this.sendThrough(STILL_RUNNING);
+    }
+  }
+
+  /** Says why it is over, where a message may stand, and lets the client read it. */
+  protected async tellClient(): Promise<void> {
+    const message = this.farewell ?? UPSTREAM_LOST;
+    const { backend } = this;
+    const explained = this.ending === "upstream" &&
+      backend?.lastType === BackendMessage.ErrorResponse;
+    const mayStand = !this.writingToClient && (backend === null || backend.atBoundary);
+    const farewell = async () => {
+      if (!explained && mayStand) await writeAll(this.client, message);
+      await this.client.closeWrite();
+      await this.pumped;
+    };
+    await lingering(farewell().catch(() => {}));
+  }
+}
