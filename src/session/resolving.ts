@@ -107,7 +107,7 @@ export class Resolvers implements Oracle {
       old.resolverPassword === settings.resolverPassword &&
       old.resolverPoolSize === settings.resolverPoolSize;
     if (isSame) return;
-    this.invalidate({ database: null, resolver: null, inputs: null });
+    this.invalidate({ database: null, resolver: null, inputs: null }, false);
     void this.#closeConnections();
     this.#openConnections();
   }
@@ -143,12 +143,17 @@ export class Resolvers implements Oracle {
     return this.hasConnections ? this.#settings.resolverDatabase ?? database : database;
   }
 
-  /** Something has changed: what follows from it is forgotten, and sessions are told. */
-  invalidate(event: Invalidation): void {
+  /**
+   * Something has changed: what follows from it is forgotten, and sessions are told.
+   *
+   * @param isCertain false: it may have. No session is ended for that alone.
+   */
+  invalidate(event: Invalidation, isCertain = true): void {
     this.#cache.invalidate(event);
     const { onInvalidate } = this.#settings;
     if (onInvalidate === "keep") return;
-    for (const live of this.#live) live.invalidate(event, onInvalidate);
+    const policy = isCertain ? onInvalidate : "refresh";
+    for (const live of this.#live) live.invalidate(event, policy);
   }
 
   /**
@@ -278,17 +283,17 @@ export class Resolvers implements Oracle {
     const connections = this.#connections;
     if (connections === null || this.#listeners.has(database)) return;
     if (this.#listeners.size >= LISTENERS_MAX) return;
-    const everything = () => this.invalidate({ database, resolver: null, inputs: null });
+    const everything = { database, resolver: null, inputs: null };
     const listener = new InvalidationListener((signal) => connections.open(database, signal), {
       listening: () => {
         this.log.info("listening for invalidations", { database });
-        everything();
+        this.invalidate(everything, false); // it may have missed something
       },
       notified: (payload) => {
         this.log.debug("invalidated", { database, payload });
         this.invalidate(parseInvalidation(database, payload));
       },
-      deaf: everything,
+      deaf: () => this.#cache.invalidate(everything),
       failed: (error) =>
         this.log.warn("cannot listen for invalidations; nothing is cached meanwhile", {
           ...{ database, error: failureText(error) },

@@ -124,6 +124,18 @@ Deno.test("events reach the cache and the sessions, as on_invalidate says", asyn
   }
 });
 
+Deno.test("that something may have been missed ends no session, but it is looked at", async () => {
+  await using all = world(CACHED, { onInvalidate: "close" });
+  await all.resolve("a");
+  await listening(all);
+  assert.deepEqual(all.told, ["a refresh", "nobody in particular refresh"]);
+  for (const user of ["a", "b"]) await all.resolve(user);
+  all.told.length = 0;
+  all.server.listeners[0]!.transport.close();
+  while (all.resolvers.stats.cacheSize > 0) await new Promise((resolve) => setTimeout(resolve, 0));
+  assert.deepEqual(all.told, [], "as long as nobody listens, nobody knows");
+});
+
 Deno.test("databases are listened to one by one, and have their own answers", async () => {
   await using all = world(CACHED);
   await listening(all, "one");
