@@ -37,13 +37,73 @@ export function parseInvalidation(database: string, payload: string): Invalidati
   }
 }
 
-/** Whether an answer to this question is worthless after the event. */
-export function concerns(event: Invalidation, { database, resolver, inputs }: Asked): boolean {
-  if (event.database !== null && event.database !== database) return false;
-  if (event.resolver !== null && event.resolver !== resolver) return false;
-  if (event.inputs === null) return true;
-  return event.inputs.length !== inputs.length ||
-    event.inputs.every((input, index) => loose(input) === loose(inputs[index]!));
+/**
+ * What hangs on answers, found by the events that make those worthless: a change of ten thousand
+ * rows is ten thousand events.
+ */
+export class AskedIndex<Item> {
+  /** By database and resolver, by number of inputs, by the inputs. */
+  readonly #groups = new Map<string, Map<number, Map<string, Set<Item>>>>();
+
+  add({ database, resolver, inputs }: Asked, item: Item): void {
+    const group = entry(this.#groups, groupKey(database, resolver), () => new Map());
+    const alike = entry(group, inputs.length, () => new Map());
+    entry(alike, looseKey(inputs), () => new Set()).add(item);
+  }
+
+  remove({ database, resolver, inputs }: Asked, item: Item): void {
+    const key = groupKey(database, resolver);
+    const group = this.#groups.get(key);
+    const alike = group?.get(inputs.length);
+    const items = alike?.get(looseKey(inputs));
+    if (items === undefined || !items.delete(item) || items.size > 0) return;
+    alike!.delete(looseKey(inputs));
+    if (alike!.size === 0) group!.delete(inputs.length);
+    if (group!.size === 0) this.#groups.delete(key);
+  }
+
+  /** Everything that the event concerns, each once. */
+  find(event: Invalidation): Set<Item> {
+    const found = new Set<Item>();
+    for (const group of this.#groupsOf(event)) {
+      for (const [length, alike] of group) {
+        // Another number of inputs is no answer to compare: it is taken for one.
+        const sets = event.inputs?.length === length
+          ? [alike.get(looseKey(event.inputs)) ?? []]
+          : alike.values();
+        for (const items of sets) for (const item of items) found.add(item);
+      }
+    }
+    return found;
+  }
+
+  *#groupsOf({ database, resolver }: Invalidation) {
+    if (database !== null && resolver !== null) {
+      const group = this.#groups.get(groupKey(database, resolver));
+      if (group !== undefined) yield group;
+      return;
+    }
+    for (const [key, group] of this.#groups) {
+      const [ofDatabase, ofResolver] = JSON.parse(key);
+      const isMeant = (database ?? ofDatabase) === ofDatabase &&
+        (resolver ?? ofResolver) === ofResolver;
+      if (isMeant) yield group;
+    }
+  }
+}
+
+function groupKey(database: string, resolver: string): string {
+  return JSON.stringify([database, resolver]);
+}
+
+function looseKey(inputs: readonly Value[]): string {
+  return JSON.stringify(inputs.map(loose));
+}
+
+function entry<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {
+  let value = map.get(key);
+  if (value === undefined) map.set(key, value = make());
+  return value;
 }
 
 /**

@@ -1,7 +1,7 @@
 // ResolverCache: what resolvers have answered, for as long as it may be believed, and whose
 // question is being asked right now. Time is handed in; who waits is called back.
 
-import { type Asked, concerns, type Invalidation } from "./invalidation.ts";
+import { type Asked, AskedIndex, type Invalidation } from "./invalidation.ts";
 import type { ResolverValues } from "./resolution.ts";
 
 /** What all answers together may take. */
@@ -77,6 +77,8 @@ export class Flight {
 export class ResolverCache {
   readonly #entries = new Map<string, Entry>();
   readonly #flights = new Map<string, { readonly question: Question; readonly flight: Flight }>();
+  /** The keys of both. */
+  readonly #keys = new AskedIndex<string>();
   #sizeMax: number;
   #bytes = 0;
 
@@ -99,10 +101,12 @@ export class ResolverCache {
     const key = keyOf(question);
     const entry = this.#entries.get(key);
     if (entry === undefined) return undefined;
-    this.#remove(key, entry);
-    if (this.now() >= entry.expiresAt) return undefined;
+    if (this.now() >= entry.expiresAt) {
+      this.#remove(key, entry);
+      return undefined;
+    }
+    this.#entries.delete(key); // and in again, as the one that was used last
     this.#entries.set(key, entry);
-    this.#bytes += entry.bytes;
     return entry.values;
   }
 
@@ -123,21 +127,31 @@ export class ResolverCache {
         if (isInTheAir()) this.#keep(key, question, values, expiresAt);
       },
       () => {
-        if (isInTheAir()) this.#flights.delete(key);
+        if (isInTheAir()) this.#ground(key, question);
       },
     );
     this.#flights.set(key, { question, flight });
+    this.#keys.add(question, key);
     return { flight, isNew: true };
   }
 
   /** Forgets answers; those on their way are for those who wait already, and not kept. */
   invalidate(event: Invalidation): void {
-    for (const [key, entry] of this.#entries) {
-      if (concerns(event, entry.question)) this.#remove(key, entry);
+    for (const key of this.#keys.find(event)) {
+      const flying = this.#flights.get(key);
+      if (flying !== undefined) this.#ground(key, flying.question);
+      const entry = this.#entries.get(key);
+      if (entry !== undefined) this.#remove(key, entry);
     }
-    for (const [key, { question }] of this.#flights) {
-      if (concerns(event, question)) this.#flights.delete(key);
-    }
+  }
+
+  #ground(key: string, question: Question): void {
+    this.#flights.delete(key);
+    this.#unindex(key, question);
+  }
+
+  #unindex(key: string, question: Question): void {
+    if (!this.#entries.has(key) && !this.#flights.has(key)) this.#keys.remove(question, key);
   }
 
   #keep(key: string, question: Question, values: ResolverValues, expiresAt: number): void {
@@ -147,6 +161,7 @@ export class ResolverCache {
     if (old !== undefined) this.#remove(key, old);
     if (this.now() >= expiresAt) return;
     this.#entries.set(key, { question, values, expiresAt, bytes });
+    this.#keys.add(question, key);
     this.#bytes += bytes;
     this.#shrink();
   }
@@ -159,7 +174,9 @@ export class ResolverCache {
   }
 
   #remove(key: string, entry: Entry): void {
-    if (this.#entries.delete(key)) this.#bytes -= entry.bytes;
+    if (!this.#entries.delete(key)) return;
+    this.#bytes -= entry.bytes;
+    this.#unindex(key, entry.question);
   }
 }
 

@@ -100,12 +100,15 @@ export class InvalidationListener {
   }
 
   #pause(ms: number): Promise<void> {
+    const { signal } = this.#closed;
     return new Promise((resolve) => {
-      const cancel = this.#clock.after(ms, resolve);
-      this.#closed.signal.addEventListener("abort", () => {
+      const end = () => {
         cancel();
+        signal.removeEventListener("abort", end);
         resolve();
-      }, { once: true });
+      };
+      const cancel = this.#clock.after(ms, end);
+      signal.addEventListener("abort", end);
     });
   }
 }

@@ -1,7 +1,6 @@
 // LiveContext: one session's context, how it was derived, and whether it is still true.
 
 import { SessionContext, type Setting } from "../context/context.ts";
-import { concerns, type Invalidation } from "../context/invalidation.ts";
 import { Resolution, type ResolverCall, type ResolverValues } from "../context/resolution.ts";
 import type { Question } from "../context/resolver_cache.ts";
 import type { ResolverPlan } from "../context/resolver_plan.ts";
@@ -42,6 +41,9 @@ export interface Oracle {
     run: RunQuery | null,
     signal: AbortSignal,
   ): Promise<ResolverValues>;
+  /** From now on the session hears when an answer to the question is not true any more. */
+  watch(question: Question, live: LiveContext): void;
+  unwatch(question: Question, live: LiveContext): void;
 }
 
 /** Belongs to one session, which disposes of it. */
@@ -54,6 +56,7 @@ export class LiveContext implements Disposable {
   readonly #onDispose: () => void;
   /** What it was derived from. */
   #questions: Question[] = [];
+  #isDisposed = false;
 
   constructor(
     oracle: Oracle,
@@ -78,7 +81,7 @@ export class LiveContext implements Disposable {
     onPhase: (phase: string) => void = () => {},
   ): Promise<SessionContext> {
     this.stale = false;
-    this.#questions = [];
+    this.#forgetQuestions();
     const { plan, known, role } = this.client;
     const resolution = new Resolution(plan, known);
     const failed = new AbortController();
@@ -119,15 +122,22 @@ export class LiveContext implements Disposable {
     }
   }
 
-  /** Tells the session when it is concerned; once, until the context is derived anew. */
-  invalidate(event: Invalidation, policy: "refresh" | "close"): void {
-    if (this.stale || !this.#questions.some((question) => concerns(event, question))) return;
+  /** Tells the session; once, until the context is derived anew. */
+  invalidated(policy: "refresh" | "close"): void {
+    if (this.stale) return;
     this.stale = true;
     this.holder.contextInvalidated(policy);
   }
 
   [Symbol.dispose](): void {
+    this.#forgetQuestions();
+    this.#isDisposed = true;
     this.#onDispose();
+  }
+
+  #forgetQuestions(): void {
+    for (const question of this.#questions) this.#oracle.unwatch(question, this);
+    this.#questions = [];
   }
 
   #ask(call: ResolverCall, run: RunQuery | null, signal: AbortSignal): Promise<ResolverValues> {
@@ -139,7 +149,10 @@ export class LiveContext implements Disposable {
       fingerprint,
       inputs: call.inputs,
     };
-    this.#questions.push(question);
+    if (!this.#isDisposed) {
+      this.#questions.push(question);
+      this.#oracle.watch(question, this);
+    }
     return this.#oracle.ask(question, call, run, signal);
   }
 }

@@ -2,7 +2,7 @@
 // of sessions when an answer is not true any more.
 
 import type { PlannedResolver, ResolverPlan } from "../context/resolver_plan.ts";
-import { type Invalidation, parseInvalidation } from "../context/invalidation.ts";
+import { AskedIndex, type Invalidation, parseInvalidation } from "../context/invalidation.ts";
 import {
   type ResolverCall,
   ResolverMistake,
@@ -63,7 +63,8 @@ export class Resolvers implements Oracle {
   readonly log: Logger = logger("resolver");
   readonly rechecks = new Rechecks();
   readonly #cache: ResolverCache;
-  readonly #live = new Set<LiveContext>();
+  /** Open sessions by what their contexts were derived from. */
+  readonly #live = new AskedIndex<LiveContext>();
   readonly #listeners = new Map<string, InvalidationListener>();
   readonly #connect: (signal: AbortSignal) => Promise<UpstreamConnection>;
   readonly #executions = new Map<string, number>();
@@ -120,11 +121,7 @@ export class Resolvers implements Oracle {
 
   /** A context to be resolved; the caller disposes of it when its session is over. */
   begin(client: ResolverClient, holder: ContextHolder): LiveContext {
-    const live = new LiveContext(this, client, holder, () => {
-      this.#live.delete(live);
-      this.rechecks.remove(live);
-    });
-    this.#live.add(live);
+    const live = new LiveContext(this, client, holder, () => this.rechecks.remove(live));
     return live;
   }
 
@@ -153,7 +150,15 @@ export class Resolvers implements Oracle {
     const { onInvalidate } = this.#settings;
     if (onInvalidate === "keep") return;
     const policy = isCertain ? onInvalidate : "refresh";
-    for (const live of this.#live) live.invalidate(event, policy);
+    for (const live of this.#live.find(event)) live.invalidated(policy);
+  }
+
+  watch(question: Question, live: LiveContext): void {
+    this.#live.add(question, live);
+  }
+
+  unwatch(question: Question, live: LiveContext): void {
+    this.#live.remove(question, live);
   }
 
   /**

@@ -1,5 +1,6 @@
 // A client of a transaction pool: it is authenticated by pgvpd, and greeted; backends come later.
 
+import { unresolved } from "../context/resolution.ts";
 import { startupSettings } from "../context/startup_parameters.ts";
 import type { Logger } from "../log.ts";
 import type { Inbox } from "../net/buffers.ts";
@@ -17,8 +18,12 @@ import {
   poolKey,
 } from "./lending.ts";
 import { type LinkedClient, Linker } from "./linking.ts";
+import type { LiveContext, RunQuery } from "./live_context.ts";
 import { whileClientStays } from "./presence.ts";
 import { queryRunner } from "./resolving_pooled.ts";
+
+/** How long a transaction waits for a context that is derived anew. */
+const RENEWAL_MS_MAX = 30_000;
 
 /** A client that may speak, and is linked to a backend when it does. */
 export interface Shared {
@@ -66,11 +71,21 @@ function currentContext(
   let { context } = who;
   return async (signal) => {
     if (live.stale) {
-      context = await live.resolve(run, signal);
+      context = await renewed(live, run, signal);
       checkLists({ ...who, context }, pooling);
     }
     return context;
   };
+}
+
+/** @throws {PgError} also when it takes too long: nobody else watches the time here. */
+async function renewed(live: LiveContext, run: RunQuery, signal: AbortSignal) {
+  const late = AbortSignal.timeout(RENEWAL_MS_MAX);
+  try {
+    return await live.resolve(run, AbortSignal.any([signal, late]));
+  } catch (error) {
+    throw late.aborted && !signal.aborted ? unresolved("it took too long", error) : error;
+  }
 }
 
 /** What others like this client were told, or, for the first of them, what a backend says. */

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { PgError } from "../../src/codec/error.ts";
-import { parseInvalidation } from "../../src/context/invalidation.ts";
+import { AskedIndex, parseInvalidation } from "../../src/context/invalidation.ts";
 import type { ResolverValues } from "../../src/context/resolution.ts";
 import { LiveContext, type Oracle } from "../../src/session/live_context.ts";
 import { failure } from "../support/failure.ts";
@@ -30,6 +30,7 @@ const never = new AbortController().signal;
 type Answer = ResolverValues | Promise<ResolverValues>;
 
 function world(answers: Record<string, () => Answer>) {
+  const index = new AskedIndex<LiveContext>();
   const asked: string[] = [];
   const told: string[] = [];
   const signals: AbortSignal[] = [];
@@ -41,6 +42,8 @@ function world(answers: Record<string, () => Answer>) {
       signals.push(signal);
       return await answers[resolver]!();
     },
+    watch: (question, live) => index.add(question, live),
+    unwatch: (question, live) => index.remove(question, live),
   };
   let disposed = 0;
   const client = {
@@ -50,8 +53,9 @@ function world(answers: Record<string, () => Answer>) {
   };
   const holder = { contextInvalidated: (policy: string) => void told.push(policy) };
   const live = new LiveContext(oracle, client, holder, () => disposed++);
-  const invalidate = (payload: string) =>
-    live.invalidate(parseInvalidation("shop", payload), "refresh");
+  const invalidate = (payload: string, database = "shop") => {
+    for (const one of index.find(parseInvalidation(database, payload))) one.invalidated("refresh");
+  };
   return { live, asked, told, signals, invalidate, disposals: () => disposed };
 }
 
@@ -118,7 +122,7 @@ Deno.test("what concerns it is told once, until it is derived anew", async () =>
   await live.resolve(null, never);
   invalidate("other");
   invalidate('["a", "bob"]');
-  live.invalidate(parseInvalidation("elsewhere", "*"), "refresh");
+  invalidate("*", "elsewhere");
   assert.deepEqual([told, live.stale], [[], false]);
   invalidate('["c", "a"]');
   invalidate("*");
@@ -127,6 +131,10 @@ Deno.test("what concerns it is told once, until it is derived anew", async () =>
   assert.equal(live.stale, false);
   invalidate("b");
   assert.deepEqual(told, ["refresh", "refresh"]);
+  await live.resolve(null, never);
+  live[Symbol.dispose]();
+  invalidate("*");
+  assert.equal(told.length, 2, "who has gone hears nothing");
 });
 
 Deno.test("an event while it is derived makes it stale", async () => {

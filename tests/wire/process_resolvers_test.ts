@@ -77,6 +77,10 @@ depends_on = ["b"]
   await Deno.writeTextFile(resolvers, MEMBERSHIP);
   const good = await pgvpd(["config", "check", "-c", config]);
   assert.deepEqual([good.code, good.out.trim()], [0, "The configuration is good."]);
+  await Deno.writeTextFile(resolvers, MEMBERSHIP.replace('"app.org_id" =', "role ="));
+  const roles = await pgvpd(["config", "check", "-c", config, "--set-role", "member"]);
+  assert.match(roles.err, /a resolver injects "role", and "set_role" is set; keep one/);
+  assert.equal((await pgvpd(["config", "check", "-c", config])).code, 0);
   await Deno.remove(resolvers);
   assert.match(
     (await pgvpd(["config", "check", "-c", config])).err,
