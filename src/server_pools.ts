@@ -64,6 +64,8 @@ const BAD_CANCELS_PER_MINUTE = 60;
 /** Pools, keys, and limits live as long as the proxy; what the settings say may change. */
 export class ServerPools {
   readonly #pools: Pools<PooledBackend>;
+  /** A client asks with the same key for every transaction. */
+  readonly #keyTexts = new WeakMap<PoolKey, string>();
   readonly #cancelKeys = new CancelKeys();
   readonly #greetings = new Greetings();
   readonly #failures: AddressLimit;
@@ -127,7 +129,8 @@ export class ServerPools {
     return {
       mode: this.#mode,
       checkout: (key, contextKey, signal) =>
-        this.#pools.checkout(JSON.stringify(key), contextKey, signal),
+        this.#pools.checkout(this.#keyText(key), contextKey, signal),
+      checkoutNow: (key, contextKey) => this.#pools.checkoutNow(this.#keyText(key), contextKey),
       credentials: new ConfiguredCredentials({
         users,
         query: this.#authQuery,
@@ -147,6 +150,12 @@ export class ServerPools {
       preparedStatementsMax: this.#settings.maxPreparedStatements,
       sessionState: this.#settings.sessionState,
     };
+  }
+
+  #keyText(key: PoolKey): string {
+    let text = this.#keyTexts.get(key);
+    if (text === undefined) this.#keyTexts.set(key, text = JSON.stringify(key));
+    return text;
   }
 
   readonly #connect = (signal: AbortSignal) => connectUpstream(this.#upstream, signal);
@@ -183,6 +192,7 @@ function openedTooLate(): PgError {
 function poolsOptions(mode: Pooling["mode"], settings: PoolSettings): PoolsOptions {
   return {
     size: settings.poolSize,
+    takesLongestUnused: mode === "transaction",
     minIdle: settings.poolMinIdle,
     maxWaiting: settings.poolMaxWaiting,
     checkoutTimeoutMs: mode === "transaction"

@@ -6,15 +6,17 @@ import { Backoff, type BackoffRange } from "./backoff.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Alone, type GroupedPool, type PoolGroup } from "./group.ts";
 import { crowdError, openError, type PoolUsage, timeoutError } from "./refusals.ts";
-import { type Connector, type PoolMember, Slot, Slots } from "./slots.ts";
+import { type Connector, type PoolMember, type PoolStats, Slot, Slots } from "./slots.ts";
 import { Waiters } from "./waiters.ts";
 
-export type { Connector, PoolMember } from "./slots.ts";
+export type { Connector, PoolMember, PoolStats } from "./slots.ts";
 
 /** May be changed at any time. Of the times, Infinity means never. */
 export interface PoolOptions extends BackoffRange {
   /** `pool_size`: members at most, those being opened included. */
   readonly size: number;
+  /** When no idle member has served the same context: the longest unused one, not the last. */
+  readonly takesLongestUnused?: boolean;
   /** `pool_min_idle`: idle members kept ready, once the first has been opened. */
   readonly minIdle: number;
   /** `pool_max_waiting`: clients that may wait while no member is being made ready for them. */
@@ -38,30 +40,6 @@ export interface Lease<M> extends Disposable {
   discard(reason: string): void;
   /** Discards it as "abandoned", unless it was given back. */
   [Symbol.dispose](): void;
-}
-
-/** Numbers of now, and counters since the pool exists. */
-export interface PoolStats {
-  readonly idle: number;
-  readonly checking: number;
-  readonly active: number;
-  readonly opening: number;
-  readonly waiting: number;
-  /** The last attempt to open a member failed. */
-  readonly isFailing: boolean;
-  readonly opened: number;
-  readonly openFailures: number;
-  readonly closed: Readonly<Record<string, number>>;
-  readonly checkouts: number;
-  /** Checkouts that were given a member used before. */
-  readonly reuses: number;
-  /** Checkouts whose member served the same context last. */
-  readonly sameContext: number;
-  readonly timeouts: number;
-  /** Checkouts refused because too many waited. */
-  readonly refusals: number;
-  /** How long all those waited who had to, and were served. */
-  readonly waitMs: number;
 }
 
 /** What a pool stands in; each part has a usual one. */
@@ -124,15 +102,8 @@ export class Pool<M extends PoolMember> implements GroupedPool {
   checkout(contextKey: string | null, signal: AbortSignal): Promise<Lease<M>> {
     if (signal.aborted) return Promise.reject(signal.reason);
     if (this.#closing !== null) return Promise.reject(this.#closing.error);
-    if (this.#waiters.length === 0) {
-      const freshSince = this.#clock.now() - this.settings.checkAfterIdleMs;
-      const slot = this.#slots.findIdle(contextKey, freshSince);
-      if (slot !== undefined) {
-        const lease = this.#lend(slot, contextKey);
-        this.advance();
-        return Promise.resolve(lease);
-      }
-    }
+    const lease = this.checkoutNow(contextKey);
+    if (lease !== null) return Promise.resolve(lease);
     const msMax = this.settings.checkoutTimeoutMs;
     const timeoutError = () => this.#timeoutError(msMax);
     const patience = { signal, msMax, timeoutError };
@@ -144,6 +115,18 @@ export class Pool<M extends PoolMember> implements GroupedPool {
       this.advance(); // it may be unused
     }
     return served;
+  }
+
+  /** The same, when a member can be lent at once and nobody waits; else null. */
+  checkoutNow(contextKey: string | null): Lease<M> | null {
+    if (this.#waiters.length > 0 || this.#closing !== null) return null;
+    const { checkAfterIdleMs, takesLongestUnused } = this.settings;
+    const freshSince = this.#clock.now() - checkAfterIdleMs;
+    const slot = this.#slots.findIdle(contextKey, freshSince, takesLongestUnused);
+    if (slot === undefined) return null;
+    const lease = this.#lend(slot, contextKey);
+    this.advance();
+    return lease;
   }
 
   get options(): PoolOptions {

@@ -193,7 +193,7 @@ export class PooledBackend {
   }
 
   /**
-   * Takes a connection over from another context, which may have left anything behind, or from none:
+   * Takes a connection over from another context, which may have left anything, or from none:
    * cleans, looks for what the cleaning could not remove, sets, and has the context confirmed, all
    * in one round trip.
    *

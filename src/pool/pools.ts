@@ -66,6 +66,11 @@ export class Pools<M extends PoolMember> {
     return pool.checkout(contextKey, signal);
   }
 
+  /** {@linkcode Pool.checkoutNow} of the pool with this key, when there is one. */
+  checkoutNow(key: string, contextKey: string | null): Lease<M> | null {
+    return this.#pools.get(key)?.checkoutNow(contextKey) ?? null;
+  }
+
   get options(): PoolsOptions {
     return this.#settings;
   }

@@ -19,6 +19,30 @@ export interface Connector<M> {
   isAlive(member: M, signal: AbortSignal): Promise<boolean>;
 }
 
+/** Numbers of now, and counters since the pool exists. */
+export interface PoolStats {
+  readonly idle: number;
+  readonly checking: number;
+  readonly active: number;
+  readonly opening: number;
+  readonly waiting: number;
+  /** The last attempt to open a member failed. */
+  readonly isFailing: boolean;
+  readonly opened: number;
+  readonly openFailures: number;
+  readonly closed: Readonly<Record<string, number>>;
+  readonly checkouts: number;
+  /** Checkouts that were given a member used before. */
+  readonly reuses: number;
+  /** Checkouts whose member served the same context last. */
+  readonly sameContext: number;
+  readonly timeouts: number;
+  /** Checkouts refused because too many waited. */
+  readonly refusals: number;
+  /** How long all those waited who had to, and were served. */
+  readonly waitMs: number;
+}
+
 /** `checking`: being asked whether it is alive. `gone`: no longer a member. */
 export type SlotState = "idle" | "checking" | "leased" | "gone";
 
@@ -74,11 +98,15 @@ export class Slots<M extends PoolMember> {
    * Of those that became idle at `since` or later: the last one that served this context, else the
    * last one.
    */
-  findIdle(contextKey: string | null, since = -Infinity): Slot<M> | undefined {
+  findIdle(
+    contextKey: string | null,
+    since = -Infinity,
+    takesLongestUnused = false,
+  ): Slot<M> | undefined {
     const last = this.idle.at(-1);
     if (last === undefined || last.idleSince < since) return undefined;
-    return this.idle.findLast((slot) =>
-      slot.member.contextKey === contextKey && slot.idleSince >= since
-    ) ?? last;
+    const isFresh = (slot: Slot<M>) => slot.idleSince >= since;
+    return this.idle.findLast((slot) => slot.member.contextKey === contextKey && isFresh(slot)) ??
+      (takesLongestUnused ? this.idle.find(isFresh) : last);
   }
 }

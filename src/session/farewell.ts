@@ -13,6 +13,14 @@ export const UPSTREAM_LOST: Uint8Array = new PgError(
   { hint: "Reconnect. A statement that was running may or may not have taken effect." },
 ).encode();
 
+/** The client has sent more behind a RESET, or half a message: nothing of pgvpd's can go between. */
+export function cannotRestore(): PgError {
+  return PgError.protocolViolation(
+    "the session context cannot be restored behind what the client has sent",
+    { hint: "Wait for the end of RESET and DISCARD ALL before sending anything else." },
+  );
+}
+
 /** To a client that has ended its sending side while its statement runs: a dead one cannot hear. */
 export const STILL_RUNNING: Uint8Array = encodeNotice(
   "the client has ended its side; its statement goes on",

@@ -47,6 +47,8 @@ export interface Pooling extends RewritingOptions {
   /** For how long a client is lent a backend. */
   readonly mode: "session" | "transaction";
   readonly checkout: Checkout;
+  /** The same without waiting; null when that is not possible. */
+  readonly checkoutNow?: (key: PoolKey, contextKey: string) => Lease<PooledBackend> | null;
   readonly credentials: Credentials;
   readonly method: AuthenticationMethod;
   /** Whether a cleartext password may be asked for on a network that is not encrypted. */

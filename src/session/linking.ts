@@ -24,8 +24,8 @@ export interface LinkedClient {
   readonly context: SessionContext;
   /** The settings of its start-up message that can be set later. */
   readonly settings: readonly Setting[];
-  /** What its context is by now, where that can change; the same object while it does not. */
-  readonly currentContext?: ((signal: AbortSignal) => Promise<SessionContext>) | undefined;
+  /** Its context derived anew, when it is not true any more; null: it is as it was. */
+  readonly renewContext?: ((signal: AbortSignal) => Promise<SessionContext> | null) | undefined;
 }
 
 /** Links one client, and remembers what follows it from backend to backend. */
@@ -37,7 +37,7 @@ export class Linker {
   contextKey: string;
   #context: SessionContext;
   readonly #client: LinkedClient;
-  readonly #checkout: Pooling["checkout"];
+  readonly #pool: Pick<Pooling, "checkout" | "checkoutNow">;
   readonly #log: Logger;
   readonly #staying: readonly Setting[];
   /** The values that the client has been greeted with: what its RESET goes back to. */
@@ -48,9 +48,13 @@ export class Linker {
   #lastMember: PooledBackend | null = null;
   #lastReports = 0;
 
-  constructor(client: LinkedClient, checkout: Pooling["checkout"], log: Logger) {
+  constructor(
+    client: LinkedClient,
+    pool: Pick<Pooling, "checkout" | "checkoutNow">,
+    log: Logger,
+  ) {
     this.#client = client;
-    this.#checkout = checkout;
+    this.#pool = pool;
     this.#log = log;
     this.#staying = client.settings.filter(({ name }) => !ALWAYS_FOLLOWING.has(name.toLowerCase()));
     this.#context = client.context;
@@ -58,15 +62,32 @@ export class Linker {
   }
 
   /**
-   * A backend that is the client's until it is given back. The context is confirmed.
+   * A backend that is the client's until it is given back. The context is confirmed. At once when
+   * there is one that needs nothing: that is the case that must cost nothing.
    *
    * @throws {PgError} when there is none, or a setting is refused; the signal's reason.
    */
-  async link(signal: AbortSignal): Promise<Lease<PooledBackend>> {
-    const { currentContext } = this.#client;
-    if (currentContext !== undefined) this.#become(await currentContext(signal));
+  link(signal: AbortSignal): Lease<PooledBackend> | Promise<Lease<PooledBackend>> {
+    const renewing = this.#client.renewContext?.(signal) ?? null;
+    if (renewing !== null) return this.#linkAnew(renewing, signal);
+    const lease = this.#pool.checkoutNow?.(this.#client.key, this.contextKey) ?? null;
+    return lease !== null && this.#isReady(lease.member) ? lease : this.#linkLater(lease, signal);
+  }
+
+  async #linkAnew(renewing: Promise<SessionContext>, signal: AbortSignal) {
+    this.#become(await renewing);
+    return await this.#linkLater(null, signal);
+  }
+
+  /** @param first a backend that is to be prepared, if there is one already. */
+  async #linkLater(
+    first: Lease<PooledBackend> | null,
+    signal: AbortSignal,
+  ): Promise<Lease<PooledBackend>> {
     for (let attempt = 1;; attempt++) {
-      const lease = await this.#checkout(this.#client.key, this.contextKey, signal);
+      const lease = first !== null && attempt === 1
+        ? first
+        : await this.#pool.checkout(this.#client.key, this.contextKey, signal);
       try {
         await this.#prepare(lease.member, signal);
         return lease;
@@ -81,6 +102,18 @@ export class Linker {
         });
       }
     }
+  }
+
+  /** It has the context and everything that the client wants, and nothing is on its way. */
+  #isReady(member: PooledBackend): boolean {
+    if (this.#wanted === null || !member.isAtRest) return false;
+    if (member.contextKey !== this.contextKey || member.confirmedContext === null) return false;
+    const { reports, parameters } = member.backend;
+    if (this.#lastMember === member && this.#lastReports === reports) return true;
+    if (this.#changesOn(member, this.#wanted, parameters).length > 0) return false;
+    this.#lastMember = member;
+    this.#lastReports = reports;
+    return true;
   }
 
   /** The client has been told these values, at its start; they are not changed any more. */

@@ -11,6 +11,7 @@ import { type Transport, writeAll } from "../net/transport.ts";
 import { type Backend, type BackendConsumer, Stop } from "../pool/backend.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
 import {
+  cannotRestore,
   elapsed,
   lingering,
   PROBE_PAUSE_MS_MAX,
@@ -389,11 +390,4 @@ export class PooledRelay implements BackendConsumer {
     };
     await lingering(farewell().catch(() => {}));
   }
-}
-
-function cannotRestore(): PgError {
-  return PgError.protocolViolation(
-    "the session context cannot be restored behind what the client has sent",
-    { hint: "Wait for the end of RESET and DISCARD ALL before sending anything else." },
-  );
 }

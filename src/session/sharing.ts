@@ -52,30 +52,28 @@ export async function share(
   const context = await contextOf(client, who, key, pooling, deadline);
   who = { ...who, context };
   const { settings } = startup;
-  const linked = { key, context, settings, currentContext: currentContext(who, key, pooling) };
-  const linker = new Linker(linked, pooling.checkout, log);
+  const linked = { key, context, settings, renewContext: contextRenewal(who, key, pooling) };
+  const linker = new Linker(linked, pooling, log);
   const parameters = await parametersFor(client, who, linker, startup.settings, pooling, deadline);
   linker.greeted(parameters);
   return { linker, cancelKey: await greet(client, who, parameters, pooling, target, deadline) };
 }
 
-/** The context at a transaction's beginning, derived anew when it is not true any more. */
-function currentContext(
+/** How the context is looked at when a transaction begins. */
+function contextRenewal(
   who: PoolClient,
   key: PoolKey,
   pooling: Pooling,
-): LinkedClient["currentContext"] {
+): LinkedClient["renewContext"] {
   const { live = null } = who;
   if (live === null) return undefined;
   const run = queryRunner(pooling.checkout, key);
-  let { context } = who;
-  return async (signal) => {
-    if (live.stale) {
-      context = await renewed(live, run, signal);
-      checkLists({ ...who, context }, pooling);
-    }
+  const renew = async (signal: AbortSignal) => {
+    const context = await renewed(live, run, signal);
+    checkLists({ ...who, context }, pooling);
     return context;
   };
+  return (signal) => live.stale ? renew(signal) : null;
 }
 
 /** @throws {PgError} also when it takes too long: nobody else watches the time here. */
@@ -105,7 +103,7 @@ async function parametersFor(
   const lease = await whileClientStays(
     client,
     deadline,
-    (signal) => linker.link(signal),
+    async (signal) => await linker.link(signal),
     (late) => late.giveBack(),
   );
   const { parameters } = lease.member.backend;

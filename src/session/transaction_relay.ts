@@ -4,12 +4,12 @@
 import { assert } from "../assert.ts";
 import { encodeParameterStatus, encodeReadyForQuery } from "../codec/backend.ts";
 import { FrontendMessage, HEADER_SIZE, TransactionStatus } from "../codec/codes.ts";
-import { PgError } from "../codec/error.ts";
 import { Flow, type Inbox, joined, keep } from "../net/buffers.ts";
 import { type Backend, type BackendConsumer, Stop } from "../pool/backend.ts";
 import type { Lease } from "../pool/pool.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
 import { ClientEnd, type ClientEnding } from "./client_end.ts";
+import { cannotRestore } from "./farewell.ts";
 import type { Linker } from "./linking.ts";
 import { RequestRewriter } from "./rewriting.ts";
 
@@ -227,7 +227,10 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
         requests.cut = new Uint8Array(bytes); // nobody is lent a backend for half a header
         continue;
       }
-      if (this.#member === null && !await this.#linkFor(bytes)) break;
+      if (this.#member === null) {
+        const linked = this.#linkFor(bytes);
+        if (!(linked === true || linked !== false && await linked)) break;
+      }
       const sendable = requests.take(bytes, this.#member!);
       if (sendable.length > 0) {
         this.#sending = this.#toUpstream(sendable);
@@ -242,30 +245,37 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
     flow.release();
   }
 
-  /** Links a backend for what begins with these bytes; Terminate needs none. */
-  async #linkFor(bytes: Uint8Array): Promise<boolean> {
+  /** Links a backend for what begins with these bytes, at once if possible; Terminate needs none. */
+  #linkFor(bytes: Uint8Array): boolean | Promise<boolean> {
     if (bytes[0] === FrontendMessage.Terminate) {
       this.end("terminated");
       return false;
     }
+    const linked = this.#linker.link(this.#abandoned.signal);
+    return linked instanceof Promise ? this.#linkLater(linked) : this.#use(linked);
+  }
+
+  async #linkLater(linked: Promise<Lease<PooledBackend>>): Promise<boolean> {
     this.#linking = true;
     try {
-      const lease = await this.#linker.link(this.#abandoned.signal);
-      if (this.ending !== null) {
-        lease.giveBack();
-        return false;
-      }
-      this.#lease = lease;
-      this.#member = lease.member;
-      const { backend } = lease.member;
-      backend.takeStatementsLost();
-      backend.fates = this.requests.fates;
-      backend.consumer = this;
-      if (backend.isOver) this.lost();
+      const lease = await linked;
+      if (this.ending === null) this.#use(lease);
+      else lease.giveBack();
     } catch (error) {
       this.fail(error);
     }
     this.#linking = false;
+    return this.ending === null;
+  }
+
+  #use(lease: Lease<PooledBackend>): boolean {
+    this.#lease = lease;
+    this.#member = lease.member;
+    const { backend } = lease.member;
+    backend.takeStatementsLost();
+    backend.fates = this.requests.fates;
+    backend.consumer = this;
+    if (backend.isOver) this.lost();
     return this.ending === null;
   }
 
@@ -386,11 +396,4 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
     await gate;
     if (this.#member !== null) await (this.consume(bytes) ?? undefined);
   }
-}
-
-function cannotRestore(): PgError {
-  return PgError.protocolViolation(
-    "the session context cannot be restored behind what the client has sent",
-    { hint: "Wait for the end of RESET and DISCARD ALL before sending anything else." },
-  );
 }

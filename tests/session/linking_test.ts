@@ -18,7 +18,7 @@ async function world() {
   const server = new FakeServer();
   const pool = new OneMemberPool(await server.open());
   const linker = (tenant: string, settings: readonly Setting[] = []) =>
-    new Linker({ key: KEY, context: contextOf(tenant), settings }, pool.checkout, logger("test"));
+    new Linker({ key: KEY, context: contextOf(tenant), settings }, pool, logger("test"));
   /** Links, does something, and gives back; returns what the server was told for it. */
   const turn = async (linker: Linker, work: () => Promise<void> = async () => {}) => {
     const before = server.heard.length;
@@ -141,7 +141,7 @@ Deno.test("a refused context or setting closes the backend and fails the client"
     await turn(linker("a"));
     server.refusals[what] = refused("22023", "no");
     const b = linker("b", [{ name: "TimeZone", value: "UTC" }]);
-    assert.match((await failure(b.link(NEVER))).message, /no/);
+    assert.match((await failure(Promise.resolve(b.link(NEVER)))).message, /no/);
     assert.deepEqual(pool.fates, ["given back", "switch failed"]);
     assert.equal(pool.member.confirmedContext, null);
   }
@@ -156,9 +156,11 @@ Deno.test("a backend with residue is closed, and the client is given another", a
   let count = 0;
   const b = new Linker(
     { key: KEY, context: contextOf("b"), settings: [] },
-    async () => {
-      if (++count === 2) pool.member = replacement;
-      return await checkout();
+    {
+      checkout: async () => {
+        if (++count === 2) pool.member = replacement;
+        return await checkout();
+      },
     },
     logger("test"),
   );
@@ -179,7 +181,7 @@ Deno.test("a backend that says farewell in the middle of a switch: the client is
     return pool.checkout();
   };
   const client = { key: KEY, context: contextOf("b"), settings: [] };
-  const lease = await new Linker(client, checkout, logger("test")).link(NEVER);
+  const lease = await new Linker(client, { checkout }, logger("test")).link(NEVER);
   assert.equal(lease.member, replacement);
   lease.discard("over");
 });
@@ -188,7 +190,10 @@ Deno.test("three backends that are of no use are enough", async () => {
   const { pool, linker } = await world();
   pool.member.close();
   await pool.member.ended;
-  assert.equal((await failure(linker("a").link(NEVER)) as { sqlState?: string }).sqlState, "08006");
+  assert.equal(
+    (await failure(Promise.resolve(linker("a").link(NEVER))) as { sqlState?: string }).sqlState,
+    "08006",
+  );
   assert.deepEqual(pool.fates, ["switch failed", "switch failed", "switch failed"]);
 });
 
@@ -211,6 +216,9 @@ Deno.test("half a message from a backend that nobody uses: it is closed, not use
   const a = await greeted("a");
   await server.peer.send(Uint8Array.of("N".charCodeAt(0), 0, 0, 0, 20, 1));
   while (pool.member.backend.idle) await Promise.resolve();
-  assert.equal((await failure(a.link(NEVER)) as { sqlState?: string }).sqlState, "08006");
+  assert.equal(
+    (await failure(Promise.resolve(a.link(NEVER))) as { sqlState?: string }).sqlState,
+    "08006",
+  );
   assert.equal(pool.member.backend.isOver, true);
 });

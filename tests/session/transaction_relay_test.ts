@@ -39,7 +39,7 @@ async function startRelay(wire: MemoryPairOptions = {}, upstreamCapacity?: numbe
   const server = new FakeServer(upstreamCapacity);
   const pool = new OneMemberPool(await server.open());
   const client = { key: KEY, context: contextOf("a"), settings: [] };
-  const linker = new Linker(client, pool.checkout, logger("test"));
+  const linker = new Linker(client, pool, logger("test"));
   linker.greeted(pool.member.backend.parameters);
   const [clientEnd, clientSide] = memoryPair(wire);
   const kept: string[] = [];

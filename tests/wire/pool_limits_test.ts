@@ -1,4 +1,4 @@
-// The time limits of pools through a real PostgreSQL: who is ended, with what, and what is cancelled.
+// The time limits of pools, in a real PostgreSQL: who is ended, with what, and what is cancelled.
 
 import assert from "node:assert/strict";
 import type { ProxyOptions } from "../../src/server.ts";
