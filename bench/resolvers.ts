@@ -3,8 +3,8 @@
 //   deno task bench:resolvers [--seconds 3]
 //
 // First logins per second, by pgbench -C: without resolvers, with three that are cached, with three
-// that are not. The kinds are taken in turn, three times, and the medians compared. Then the time of
-// one login over a line with a known delay to PostgreSQL: what a resolver adds, in round trips.
+// that are not. The kinds are taken in turn, three times, and the medians compared. Then the time
+// of one login over a line with a known delay to PostgreSQL: what a resolver adds, in round trips.
 
 import { EmbeddedPostgres, freePort } from "../src/commands/embedded_postgres.ts";
 import { configureLog } from "../src/log.ts";

@@ -30,8 +30,8 @@ import type { LoginResolving } from "./login_resolving.ts";
 
 /**
  * authenticating: until AuthenticationOk · greeting: until ReadyForQuery · resolving: until the
- * resolvers have said what the context is · confirming: until it is confirmed · done: the client may
- * speak.
+ * resolvers have said what the context is · confirming: until it is confirmed · done: the client
+ * may speak.
  */
 type Phase = "authenticating" | "greeting" | "resolving" | "confirming" | "done";
 

@@ -11,6 +11,7 @@ import {
   valuesOf,
 } from "../context/resolution.ts";
 import { type Question, ResolverCache } from "../context/resolver_cache.ts";
+import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { type Logger, logger } from "../log.ts";
 import type { UpstreamConnection } from "../pool/connect.ts";
@@ -59,7 +60,7 @@ class Deserted extends Error {}
 /** Lives as long as the proxy; plan and settings may change. */
 export class Resolvers implements Oracle {
   /** Null without resolvers. */
-  plan: ResolverPlan | null = null;
+  plan: ResolverPlan | null;
   readonly log: Logger = logger("resolver");
   readonly rechecks = new Rechecks();
   readonly #cache: ResolverCache;
@@ -259,7 +260,9 @@ export class Resolvers implements Oracle {
     const isLate = error instanceof StatementFailed && error.sqlState === QUERY_CANCELED;
     const isForeseen = error instanceof StatementFailed || error instanceof PgError ||
       error instanceof ResolverMistake;
-    if (!isForeseen) return error;
+    const isCrowded = error instanceof PgError && error.sqlState === SqlState.TooManyConnections;
+    // A pool of the client's own is full: it hears that from the pool itself.
+    if (!isForeseen || isCrowded && !this.hasConnections) return error;
     this.log.warn(isLate ? "resolver took too long" : "resolver failed", {
       ...{ resolver: name, database },
       ...(isLate ? { timeout_ms: timeout } : {}),

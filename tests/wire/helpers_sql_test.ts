@@ -1,4 +1,4 @@
-// sql/helpers.sql: what a trigger tells is what the resolver was asked with, however the row is made.
+// sql/helpers.sql: a trigger tells what the resolver was asked with, however the row is made.
 
 import assert from "node:assert/strict";
 import { SqlClient, startServer, testedMajors } from "../support/sql_database.ts";

@@ -249,6 +249,18 @@ inject = { "r.org" = "org_id", "r.tenant" = "tenant", "r.remains" = "left_behind
   });
 }
 
+Deno.test("a pool that is full says so, also when it is a resolver that waits", async () => {
+  for (const mode of ["session", "transaction"] as const) {
+    const full = { ...OWN, poolSize: 1, poolCheckoutTimeout: 100 };
+    await using front = await resolverFront(bench, mode, OPEN, full);
+    await using client = await PgClient.connect(as(front, "alice"));
+    await client.run("BEGIN");
+    assert.equal((await failure(PgClient.connect(as(front, "bob")))).code, "53300");
+    await client.run("COMMIT");
+    assert.equal((await valuesOf(client, "app.org_id"))["app.org_id"], "1");
+  }
+});
+
 Deno.test("a plan with a role knows it, and its variables", () => {
   const { resolvesRole, variables } = planOf(ROLE);
   assert.deepEqual([resolvesRole, variables], [true, ["app.org_id"]]);
