@@ -41,6 +41,13 @@ export interface ResolverSettings {
   readonly onInvalidate: OnInvalidate;
 }
 
+/** What they stand in; each part has a usual one. */
+export interface ResolverSurroundings {
+  readonly log?: Logger;
+  /** In milliseconds, monotonic. */
+  readonly now?: () => number;
+}
+
 /** Since the start. */
 export interface ResolverStats {
   readonly cacheHits: number;
@@ -61,7 +68,7 @@ class Deserted extends Error {}
 export class Resolvers implements Oracle {
   /** Null without resolvers. */
   plan: ResolverPlan | null;
-  readonly log: Logger = logger("resolver");
+  readonly log: Logger;
   readonly rechecks = new Rechecks();
   readonly #cache: ResolverCache;
   /** Open sessions by what their contexts were derived from. */
@@ -80,9 +87,10 @@ export class Resolvers implements Oracle {
     plan: ResolverPlan | null,
     settings: ResolverSettings,
     connect: (signal: AbortSignal) => Promise<UpstreamConnection>,
-    now: () => number = () => performance.now(),
+    { log = logger("resolver"), now = () => performance.now() }: ResolverSurroundings = {},
   ) {
     this.plan = plan;
+    this.log = log;
     this.#settings = settings;
     this.#connect = connect;
     this.#cache = new ResolverCache(now, settings.resolverCacheSize);

@@ -26,6 +26,7 @@ import {
 } from "../support/resolver_server.ts";
 import {
   GREETING,
+  recordingLog,
   residueOf,
   type ServerScript,
   startSession,
@@ -58,7 +59,8 @@ const ANSWERS: Record<string, Answer> = {
 
 function resolvers(): Resolvers {
   const { settings } = resolveSettings({ environment: {}, flags: {} });
-  return new Resolvers(planOf(TOML), settings, () => Promise.reject(new Error("no connections")));
+  const connect = () => Promise.reject(new Error("no connections"));
+  return new Resolvers(planOf(TOML), settings, connect, { log: recordingLog([]) });
 }
 
 /** Greets, answers resolvers until the context comes, and confirms that. */
@@ -162,6 +164,7 @@ Deno.test("what the server says by itself meanwhile is passed on, its last word 
     { ...settings, resolverUser: "resolver" },
     (signal) =>
       new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason))),
+    { log: recordingLog([]) },
   );
   const server: ServerScript = async (peer) => {
     await peer.expectPacket();

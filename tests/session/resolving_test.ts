@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import { PgError } from "../../src/codec/error.ts";
 import type { SessionContext } from "../../src/context/context.ts";
-import { configureLog } from "../../src/log.ts";
 import { Resolvers, type ResolverSettings } from "../../src/session/resolving.ts";
 import { failure } from "../support/failure.ts";
 import { planOf } from "../support/resolver_plan.ts";
 import { type Answer, ResolverServer } from "../support/resolver_server.ts";
+import { type LogEntry, recordingLog } from "../support/session_world.ts";
 
 const SETTINGS: ResolverSettings = {
   resolverUser: "resolver",
@@ -31,7 +31,7 @@ const found = (org: string): Answer => ({ columns: ["org"], rows: [[org]] });
 interface World extends AsyncDisposable {
   readonly resolvers: Resolvers;
   readonly server: ResolverServer;
-  readonly log: Record<string, unknown>[];
+  readonly log: LogEntry[];
   readonly told: string[];
   resolve(user: string, database?: string, signal?: AbortSignal): Promise<SessionContext>;
   pass(ms: number): void;
@@ -39,15 +39,14 @@ interface World extends AsyncDisposable {
 
 function world(toml: string, overrides: Partial<ResolverSettings> = {}): World {
   let now = 0;
-  const log: Record<string, unknown>[] = [];
-  configureLog({
-    ...{ level: "debug", format: "json", colour: false },
-    write: (line) => log.push(JSON.parse(line)),
-  });
+  const log: LogEntry[] = [];
   const server = new ResolverServer(({ inputs }) => found(`org of ${inputs[0]}`));
   const plan = planOf(toml);
   const settings = { ...SETTINGS, ...overrides };
-  const resolvers = new Resolvers(plan, settings, server.connect, () => now);
+  const resolvers = new Resolvers(plan, settings, server.connect, {
+    log: recordingLog(log),
+    now: () => now,
+  });
   const told: string[] = [];
   return {
     ...{ resolvers, server, log, told },
@@ -67,7 +66,7 @@ function world(toml: string, overrides: Partial<ResolverSettings> = {}): World {
 /** Answers are kept from now on. */
 async function listening({ resolve, log }: World, database = "shop"): Promise<void> {
   await resolve("nobody in particular", database);
-  while (!log.some((each) => String(each["message"]).startsWith("listening"))) {
+  while (!log.some(({ message }) => message === "listening for invalidations")) {
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
 }
@@ -171,11 +170,9 @@ Deno.test("the client hears which resolver it is; the log has the rest, and no v
     assert.equal(error.sqlState, "28000");
     assert.match(error.message, heard);
     assert.deepEqual(error.fields, {}, "no detail, no hint");
-    const warnings = all.log.filter(({ level }) => level === "WARN");
+    const warnings = all.log.filter(({ level }) => level === "warn");
     assert.equal(warnings.length, logged === "" ? 0 : 1);
-    assert(
-      JSON.stringify(warnings).replaceAll('\\\\"', '"').includes(logged.replaceAll('"', '\\"')),
-    );
+    assert(String(warnings[0]?.fields["error"] ?? "").includes(logged));
     assert(!JSON.stringify(all.log).includes("s3cret"));
     assert.equal(all.resolvers.stats.errors.get("org") ?? 0, logged === "" ? 0 : 1);
   }
@@ -184,7 +181,7 @@ Deno.test("the client hears which resolver it is; the log has the rest, and no v
 Deno.test("a server that cannot be reached is the operator's affair too", async () => {
   const resolvers = new Resolvers(planOf(TOML), SETTINGS, () => {
     return Promise.reject(new PgError("08001", "could not connect to secret.host"));
-  });
+  }, { log: recordingLog([]) });
   const known = [{ name: "app.current_tenant_id", value: "a" }];
   const client = { plan: planOf(TOML), database: "d", loginRole: "r", role: "r", known };
   const live = resolvers.begin(client, { contextInvalidated: () => {} });

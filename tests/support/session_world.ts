@@ -92,7 +92,8 @@ export function startSession(options: WorldOptions = {}): World {
   return { session, client: new ScriptedPeer(near), clientSide: far, upstreamSides, log, over };
 }
 
-function recordingLog(entries: LogEntry[], bound: LogFields = {}): Logger {
+/** Keeps what is logged. */
+export function recordingLog(entries: LogEntry[], bound: LogFields = {}): Logger {
   const write = (level: string) => (message: string, fields: LogFields = {}) => {
     entries.push({ level, message, fields: { ...bound, ...fields } });
   };
