@@ -65,18 +65,19 @@ async function settles(rest: Rest, leaving: Leaving): Promise<boolean> {
   await elapsed(DRAIN_MS_MAX, pumped);
   if (stuck.is || !leaving.sentWhole) return false;
   const deadline = performance.now() + DRAIN_MS_MAX;
-  while (!rest.isSettled) {
+  for (;;) {
+    const { changed } = rest; // taken before looking: what happens from here on is not missed
+    if (rest.isSettled) return true;
     if (rest.isHopeless || leaving.signal.aborted) return false;
     await endBatch(backend);
     if (leaving.finishes) {
-      await Promise.race([rest.changed, aborted(leaving.signal)]);
+      await Promise.race([changed, aborted(leaving.signal)]);
     } else {
       if (performance.now() > deadline) return false;
       await leaving.cancel().catch(() => {});
-      await elapsed(CANCEL_PAUSE_MS, rest.changed);
+      await elapsed(CANCEL_PAUSE_MS, changed);
     }
   }
-  return true;
 }
 
 /**

@@ -169,8 +169,8 @@ class Lane {
       try {
         return await this.#exchange(known.member, parameters, bound);
       } catch (error) {
-        // It has died unnoticed: a new one answers.
-        if (!known.member.backend.isOver || bound.aborted) throw error;
+        // It has died, with last words or without: a new one answers.
+        if (known.member.backend.idle || bound.aborted) throw error;
       }
     }
     await this.#disconnect();

@@ -194,9 +194,11 @@ Deno.test("statements: a server that is gone before anything is said", async () 
   const { backend, server } = serverWorld();
   server.transport.close();
   await backend.ended;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const error = await Promise.race([
     converse(backend, [statements("SELECT 1")]).catch((reason) => reason),
-    new Promise((resolve) => setTimeout(() => resolve("it hangs"), 500)),
+    new Promise((resolve) => timer = setTimeout(() => resolve("it hangs"), 2_000)),
   ]);
+  clearTimeout(timer);
   assert.equal((error as { sqlState?: string }).sqlState, "08006", String(error));
 });

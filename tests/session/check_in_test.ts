@@ -272,3 +272,19 @@ Deno.test("checkIn reads a server's replies while the last write for the client 
   assert.deepEqual(await clean(own, 2), CLEANED);
   assert.equal(await done, "clean");
 });
+
+Deno.test("checkIn sees a server that goes away, at whatever moment that is", async () => {
+  for (const leaving of [{ finishes: true }, { finishes: false }]) {
+    for (let turns = 0; turns < 30; turns++) {
+      const own = await world();
+      await own.ask(query("INSERT 1"));
+      const done = own.checkIn(leaving);
+      for (let turn = 0; turn < turns; turn++) await Promise.resolve();
+      own.member.backend.close();
+      const late = Promise.withResolvers<string>();
+      const timer = setTimeout(() => late.resolve(`hangs after ${turns} turns`), 2_000);
+      assert.match(await Promise.race([done, late.promise]), /^(lost|unsettled)$/);
+      clearTimeout(timer);
+    }
+  }
+});

@@ -51,6 +51,8 @@ Deno.test("Credentials: the whole user name, the role, everybody", async () => {
   assert.equal(await found(none, "app"), null);
 });
 
+const LAST_WORDS = errorResponse("57P01", "terminating connection", "FATAL");
+
 /** A database that answers questions with what `answers` says, when it is told to. */
 class Database {
   readonly connections: { readonly database: string; readonly server: ScriptedPeer }[] = [];
@@ -87,7 +89,10 @@ class Database {
       }
       this.questions.push(`${role}@${database}`);
       await this.gate;
-      await server.send(...this.answers(role), readyForQuery());
+      const answers = this.answers(role);
+      await server.send(...answers);
+      if (answers.includes(LAST_WORDS)) return;
+      await server.send(readyForQuery());
     }
   }
 
@@ -157,6 +162,17 @@ Deno.test("AuthQuery: a connection that has died is replaced within the same log
     assert.equal(database.connections.length, round);
     database.connections.at(-1)!.server.transport.reset();
   }
+  await query.close();
+});
+
+Deno.test("AuthQuery: a connection that dies with its last words, too", async () => {
+  const database: Database = new Database((role) =>
+    role === "killed" && database.connections.length === 1 ? [LAST_WORDS] : row("secret")
+  );
+  const query = database.query();
+  assert.deepEqual(await query.find(who("known"), NEVER), clear("secret"));
+  assert.deepEqual(await query.find(who("killed"), NEVER), clear("secret"));
+  assert.deepEqual(database.questions, ["known@shop", "killed@shop", "killed@shop"]);
   await query.close();
 });
 

@@ -56,7 +56,7 @@ export function naiveOptions(options: string): string[] | null {
       if (rest[0] === "c" || rest[0] === "-") {
         const found = /^([^=]+)=/.exec(value);
         if (found === null) return null;
-        names.push(found[1]!);
+        names.push(found[1]!.replace(/-/g, "_")); // ParseLongOption()
       }
       break;
     }

@@ -167,7 +167,7 @@ async function pgbench(front: Front, tenant: string, args: string[]): Promise<vo
   const letter = ROWS[tenant]![0]!.charCodeAt(0);
   const command = new Deno.Command("pgbench", {
     args: [
-      ...["-n", "-c", "4", "-j", "4", "-t", "100", "-D", `letter=${letter}`, ...args],
+      ...["-n", "-c", "4", "-j", "4", "-t", "300", "-D", `letter=${letter}`, ...args],
       ...["-h", "127.0.0.1", "-p", `${front.port}`, "-U", `trusty.${tenant}`, "pgvpd_test"],
     ],
     env: { PGPASSWORD: POOL_PASSWORD, LC_ALL: "C" },
@@ -176,5 +176,5 @@ async function pgbench(front: Front, tenant: string, args: string[]): Promise<vo
   const text = new TextDecoder();
   const said = `${text.decode(stdout)}${text.decode(stderr)}`;
   assert.equal(code, 0, said);
-  assert.match(said, /number of transactions actually processed: 400\/400/);
+  assert.match(said, /number of transactions actually processed: 1200\/1200/);
 }
