@@ -2,12 +2,13 @@
 
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
+import type { ResolverPlan } from "./context/resolver_plan.ts";
 import { logger } from "./log.ts";
 import { isDirectory, listen } from "./net/address.ts";
 import type { Listener } from "./net/tcp.ts";
 import type { Transport } from "./net/transport.ts";
 import type { TenantsFile } from "./config/tenants_file.ts";
-import type { UpstreamOptions, UpstreamTls } from "./pool/connect.ts";
+import { connectUpstream, type UpstreamOptions, type UpstreamTls } from "./pool/connect.ts";
 import type { PoolStats } from "./pool/pool.ts";
 import { type AuthUsers, type PoolSettings, ServerPools } from "./server_pools.ts";
 import { TenantPatterns } from "./context/tenant_patterns.ts";
@@ -16,13 +17,15 @@ import { AddressLimit } from "./session/address_limit.ts";
 import { Admission, type Slot } from "./session/admission.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
 import type { ClientTls } from "./session/opening.ts";
+import { Resolvers, type ResolverSettings, type ResolverStats } from "./session/resolving.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
 import { TenantPolicies, type TenantSettings } from "./session/tenant_policies.ts";
 import { type TenantRules, Tenants } from "./session/tenants.ts";
 import { TimeLimits, type TimeLimitSettings } from "./session/time_limits.ts";
 
 /** What a proxy needs; the names are those of the settings, times are in milliseconds. */
-export interface ProxyOptions extends PoolSettings, TimeLimitSettings, TenantSettings {
+export interface ProxyOptions
+  extends PoolSettings, TimeLimitSettings, TenantSettings, ResolverSettings {
   readonly poolMode: "none" | "session" | "transaction";
   readonly listenHost: readonly string[];
   readonly port: number;
@@ -58,6 +61,8 @@ export interface FileContents {
   readonly upstream: UpstreamTls;
   /** Left out: none of them is named. */
   readonly tenants?: TenantFiles;
+  /** Left out when there are no resolvers. */
+  readonly resolvers?: ResolverPlan | null;
 }
 
 /** What the files about tenants hold. */
@@ -70,7 +75,7 @@ export interface TenantFiles {
   readonly upstreams?: ReadonlyMap<string, NamedUpstream>;
 }
 
-/** No TLS on either side, and no users of their own. */
+/** No TLS on either side, no users of their own, no resolvers. */
 export const WITHOUT_TLS: FileContents = {
   users: null,
   client: null,
@@ -95,12 +100,14 @@ export class Proxy {
   readonly #tlsOnly: readonly Listener[];
   /** Null without pooling. */
   readonly #pools: ServerPools | null;
+  readonly #resolvers: Resolvers;
   readonly #admission: Admission;
   readonly #failures: AddressLimit;
   readonly #tenants: Tenants;
   readonly #limits: TimeLimits;
   readonly #routes: Routes;
   readonly #cancelKeys = new CancelKeys();
+  #upstream: UpstreamOptions;
   /** The same object for all sessions that begin under it. */
   #sessionOptions: SessionOptions;
   #tlsOnlyOptions: SessionOptions;
@@ -119,12 +126,20 @@ export class Proxy {
     this.#tenants = new Tenants(rules);
     this.#limits = new TimeLimits(options);
     this.#limits.tenantShortest = rules.policies.shortestTimeout;
-    const upstream = upstreamOptions(options, files);
-    this.#routes = new Routes(upstream, files.tenants?.upstreams ?? new Map());
+    this.#upstream = upstreamOptions(options, files);
+    this.#routes = new Routes(this.#upstream, files.tenants?.upstreams ?? new Map());
     const more = [files.users, this.#failures, this.#routes] as const;
     this.#pools = options.poolMode === "none"
       ? null
-      : new ServerPools(options.poolMode, options, upstream, ...more);
+      : new ServerPools(options.poolMode, options, this.#upstream, ...more);
+    this.#resolvers = new Resolvers(
+      files.resolvers ?? null,
+      options,
+      (signal, upstream) => {
+        const own = upstream === null ? this.#upstream : this.#routes.upstreamOf(upstream).options;
+        return connectUpstream(own, signal);
+      },
+    );
     this.#sessionOptions = this.#optionsForSessions(options, files);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
     this.#listeners = [...listening.plain, ...listening.tlsOnly];
@@ -149,9 +164,10 @@ export class Proxy {
   reload(options: ProxyOptions, files: FileContents): void {
     this.#admission.clientsMax = options.maxClientConnections;
     this.#failures.perMinute = options.authFailureLimit;
-    const upstream = upstreamOptions(options, files);
-    this.#routes.update(upstream, files.tenants?.upstreams ?? new Map());
-    this.#pools?.reload(options, upstream, files.users);
+    this.#upstream = upstreamOptions(options, files);
+    this.#routes.update(this.#upstream, files.tenants?.upstreams ?? new Map());
+    this.#pools?.reload(options, this.#upstream, files.users);
+    this.#resolvers.reload(files.resolvers ?? null, options);
     this.#sessionOptions = this.#optionsForSessions(options, files);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
     const rules = tenantRules(options, files);
@@ -180,6 +196,11 @@ export class Proxy {
     return this.#pools?.stats ?? new Map();
   }
 
+  /** What resolvers have done. */
+  get resolverStats(): ResolverStats {
+    return this.#resolvers.stats;
+  }
+
   /** Clients connected now. */
   get connectionsActive(): number {
     return this.#admission.active;
@@ -203,7 +224,7 @@ export class Proxy {
     clearTimeout(timer);
     await Promise.all([...this.#sessions.keys()].map((session) => session.close(SHUTDOWN)));
     await Promise.all([...this.#sessions.values(), ...this.#accepting]);
-    await this.#pools?.close();
+    await Promise.all([this.#pools?.close(), this.#resolvers.close()]);
   }
 
   #stopListening(): void {
@@ -265,6 +286,7 @@ export class Proxy {
       clientTls: options.clientTls === "disable" ? null : files.client,
       clearAllowed: options.clientTls !== "require",
       pooling: this.#pools?.pooling ?? null,
+      resolvers: this.#resolvers,
       tenantKey: options.tenantKey,
       tenants: this.#tenants,
       failures: this.#failures,

@@ -41,10 +41,12 @@ export const BackendMessage = {
   DataRow: 0x44, // 'D'
   ErrorResponse: 0x45, // 'E'
   NegotiateProtocolVersion: 0x76, // 'v'
+  NoData: 0x6e, // 'n'
   NoticeResponse: 0x4e, // 'N'
   NotificationResponse: 0x41, // 'A'
   ParameterStatus: 0x53, // 'S'
   ParseComplete: 0x31, // '1'
+  PortalSuspended: 0x73, // 's'
   ReadyForQuery: 0x5a, // 'Z'
   RowDescription: 0x54, // 'T'
 } as const;

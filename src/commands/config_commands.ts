@@ -10,6 +10,7 @@ import {
 } from "../config/config.ts";
 import { CommandError } from "./failure.ts";
 import { printError, printLine } from "./output.ts";
+import { readResolvers } from "./resolver_file.ts";
 import { readSources, readWhatCanBeRead, type SettingsArguments } from "./settings.ts";
 import { loadTenantFiles } from "./tenant_files.ts";
 import { loadTls } from "./tls_files.ts";
@@ -20,13 +21,15 @@ export function checkConfig(from: SettingsArguments): number {
   const sources = readWhatCanBeRead(from, (error) => told.push(error.message));
   const { problems, warnings, settings } = problemsOf(sources);
   told.push(...problems.map(problemText));
-  const isFree = (group: Group) => {
-    const keys: readonly (string | null)[] = SETTINGS.filter((each) => each.group === group)
-      .map(({ key }) => key);
-    return !problems.some(({ key }) => keys.includes(key));
-  };
-  if (isFree("TLS")) told.push(...faultsOf(() => loadTls(settings)));
-  if (isFree("Tenant limits")) told.push(...faultsOf(() => loadTenantFiles(settings)));
+  const isFree = (keys: readonly (string | null)[]) =>
+    !problems.some(({ key }) => key !== null && keys.includes(key));
+  const keysOf = (group: Group) =>
+    SETTINGS.filter((each) => each.group === group).map(({ key }) => key);
+  if (isFree(keysOf("TLS"))) told.push(...faultsOf(() => loadTls(settings)));
+  if (isFree(keysOf("Tenant limits"))) told.push(...faultsOf(() => loadTenantFiles(settings)));
+  if (isFree(["resolvers", "context_variables", "set_role"])) {
+    told.push(...readResolvers(settings).mistakes);
+  }
   for (const warning of warnings) printError(`warning: ${warning}`);
   for (const problem of told) printError(problem);
   if (told.length === 0) printLine("The configuration is good.");

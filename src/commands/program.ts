@@ -2,7 +2,7 @@
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import denoJson from "../../deno.json" with { type: "json" };
-import { FLAGS } from "../config/config.ts";
+import { FLAGS, resolveSettings } from "../config/config.ts";
 import { nearest } from "../config/problems.ts";
 import { renderHelp, renderShortHelp } from "../config/text.ts";
 import { COMPLETION_SHELLS, completions } from "./completions.ts";
@@ -10,8 +10,9 @@ import { checkConfig, showConfig } from "./config_commands.ts";
 import { demo } from "./demo.ts";
 import { sentenceOf } from "./failure.ts";
 import { printError, printLine, writeAll } from "./output.ts";
+import { resolve } from "./resolve.ts";
 import { serve } from "./serve.ts";
-import type { SettingsArguments } from "./settings.ts";
+import { readSources, type SettingsArguments } from "./settings.ts";
 
 /** What a command ends with: 0 all went well, 1 it did not, 2 it was called wrongly. */
 export type ExitCode = number;
@@ -83,6 +84,19 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
       }),
   );
 
+  addSettingOptions(
+    program.command("resolve").argument("<user>", "a user name as a client gives it")
+      .description("run the resolvers for a user name and show every step")
+      .option("-d, --database <name>", "the database that the client asks for")
+      .action(async (username, options, { args }) => {
+        refuseWords(args.slice(1), null);
+        const { settings } = resolveSettings(readSources(settingsArguments(options)));
+        const { database = null } = options;
+        const isLetIn = await resolve(settings, { username, database }, printLine);
+        onEnd(isLetIn ? 0 : EXIT_FATAL);
+      }),
+  );
+
   program.command("demo")
     .description("an embedded PostgreSQL, two tenants, and pgvpd in front of them")
     .option("--port <port>", "where pgvpd listens", port, 6432)
@@ -102,6 +116,7 @@ const USAGE = `pgvpd ${denoJson.version}: tenant identity for PostgreSQL connect
 
 Usage: pgvpd [options]                run the proxy
        pgvpd config check|show        look at the configuration
+       pgvpd resolve <user>           run the resolvers for a user name, step by step
        pgvpd demo [--once]            two tenants on an embedded PostgreSQL
        pgvpd completions <shell>      bash, zsh or fish
 

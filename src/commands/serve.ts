@@ -9,11 +9,13 @@ import {
   type Settings,
 } from "../config/config.ts";
 import { configureLog, flushLog, logger } from "../log.ts";
+import type { ResolverPlan } from "../context/resolver_plan.ts";
 import { type FileContents, Proxy } from "../server.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { ServiceNotifier } from "./notify.ts";
 import { writeAll } from "./output.ts";
 import { requireUpstreamPermission } from "./permissions.ts";
+import { loadResolvers, readResolvers } from "./resolver_file.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
 import { type LoadedTenants, loadTenantFiles, tenantFiles } from "./tenant_files.ts";
 import { certificateFields, FileWatch, type LoadedTls, loadTls, tlsFiles } from "./tls_files.ts";
@@ -29,8 +31,9 @@ export async function serve(from: SettingsArguments): Promise<number> {
   for (const { options: { host, port } } of tenants.upstreams.values()) {
     requireUpstreamPermission({ upstreamHost: host, upstreamPort: port });
   }
-  const proxy = await startProxy(settings, { ...tls, tenants });
-  const service = new Service(from, { settings, tls, tenants }, proxy);
+  const resolvers = loadResolvers(settings);
+  const proxy = await startProxy(settings, { ...tls, tenants, resolvers });
+  const service = new Service(from, { settings, tls, tenants, resolvers }, proxy);
   await service.run();
   return 0;
 }
@@ -67,6 +70,7 @@ interface InForce {
   readonly settings: Settings;
   readonly tls: LoadedTls;
   readonly tenants: LoadedTenants;
+  readonly resolvers: ResolverPlan | null;
 }
 
 /** The running process: a proxy, the settings in force, and what signals do to them. */
@@ -79,13 +83,15 @@ class Service {
   #settings: Settings;
   #tls: LoadedTls;
   #tenants: LoadedTenants;
+  #resolvers: ResolverPlan | null;
   #stopping = false;
 
-  constructor(from: SettingsArguments, { settings, tls, tenants }: InForce, proxy: Proxy) {
+  constructor(from: SettingsArguments, inForce: InForce, proxy: Proxy) {
     this.#from = from;
-    this.#settings = settings;
-    this.#tls = tls;
-    this.#tenants = tenants;
+    this.#settings = inForce.settings;
+    this.#tls = inForce.tls;
+    this.#tenants = inForce.tenants;
+    this.#resolvers = inForce.resolvers;
     this.#proxy = proxy;
   }
 
@@ -101,10 +107,8 @@ class Service {
       context_variables: this.#settings.contextVariables.join(","),
     });
     this.#logCertificates();
-    using _watch = new FileWatch(
-      () => [...tlsFiles(this.#settings), ...tenantFiles(this.#settings)],
-      () => this.#reloadFiles(),
-    );
+    this.#logResolvers();
+    using _watch = new FileWatch(() => this.#files(), () => this.#reloadFiles());
     await this.#notifier.ready();
     await this.#ended.promise;
     flushLog();
@@ -172,14 +176,6 @@ class Service {
     this.#log.info("configuration reloaded", { changes: changes.length });
   }
 
-  /** Takes what the files hold now; where that cannot be used, what they held before. */
-  #reloadFiles(): void {
-    if (this.#stopping) return;
-    this.#reloadTls();
-    this.#reloadTenants();
-    this.#proxy.reload(this.#settings, { ...this.#tls, tenants: this.#tenants });
-  }
-
   #reloadTenants(): void {
     try {
       this.#tenants = loadTenantFiles(this.#settings);
@@ -188,6 +184,43 @@ class Service {
         error: error instanceof CommandError ? error.message : reasonOf(error),
       });
     }
+  }
+
+  /** Every file that the settings name. */
+  #files(): string[] {
+    const { resolvers } = this.#settings;
+    return [
+      ...tlsFiles(this.#settings),
+      ...tenantFiles(this.#settings),
+      ...(resolvers === null ? [] : [resolvers]),
+    ];
+  }
+
+  /** Takes what the files hold now; where that cannot be used, what they held before. */
+  #reloadFiles(): void {
+    if (this.#stopping) return;
+    this.#reloadTls();
+    this.#reloadTenants();
+    this.#reloadResolvers();
+    this.#proxy.reload(this.#settings, {
+      ...this.#tls,
+      tenants: this.#tenants,
+      resolvers: this.#resolvers,
+    });
+  }
+
+  #reloadResolvers(): void {
+    const { plan, mistakes } = readResolvers(this.#settings);
+    for (const mistake of mistakes) this.#log.error(`resolvers: ${mistake}`);
+    if (mistakes.length > 0) return this.#log.error("resolvers cannot be used: the old ones stay");
+    const isNew = JSON.stringify(plan) !== JSON.stringify(this.#resolvers);
+    this.#resolvers = plan;
+    if (isNew) this.#logResolvers();
+  }
+
+  #logResolvers(): void {
+    const names = this.#resolvers?.resolvers.map(({ name }) => name) ?? [];
+    if (names.length > 0) this.#log.info("resolvers in use", { resolvers: names.join(", ") });
   }
 
   #reloadTls(): void {

@@ -17,7 +17,7 @@ import type { ClientAuthorities } from "../session/opening.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 
 /** What the files hold, and until when. */
-export interface LoadedTls extends FileContents {
+export interface LoadedTls extends Omit<FileContents, "resolvers"> {
   /** Each certificate of pgvpd's own, with the setting that names it. */
   readonly own: readonly { readonly key: string; readonly identity: TlsIdentity }[];
 }

@@ -252,12 +252,19 @@ export function ruleWarnings(merged: Merged): string[] {
     ...(isPooling(settings)
       ? poolingWarnings(settings, idle)
       : idle([...POOLING_KEYS, "tenant_fair_shares", ...SHARE_KEYS], NOT_POOLING)),
+    ...(settings.resolvers === null
+      ? idle(RESOLVER_KEYS, 'without "resolvers"')
+      : settings.resolverUser === null
+      ? idle(["resolver_password", "resolver_database"], 'without "resolver_user"')
+      : []),
     ...(settings.listenHost.some(isSocketDirectory)
       ? []
       : idle(["unix_socket_mode"], 'without a unix socket directory in "listen_host"')),
   ];
 }
 
+const RESOLVER_KEYS = SETTINGS
+  .filter(({ group, key }) => group === "Resolvers" && key !== "resolvers").map(({ key }) => key);
 const NOT_POOLING = 'without "pool_mode"';
 const POOLING_KEYS = SETTINGS
   .filter(({ group, key }) => group === "Pooling" && key !== "pool_mode").map(({ key }) => key);

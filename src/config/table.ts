@@ -5,6 +5,7 @@
 import { host, listenHosts } from "./hosts.ts";
 import type { Row } from "./row.ts";
 import { POOLING } from "./table_pooling.ts";
+import { RESOLVERS } from "./table_resolvers.ts";
 import { TENANTS } from "./table_tenants.ts";
 import { TLS } from "./table_tls.ts";
 import {
@@ -15,7 +16,6 @@ import {
   fileMode,
   NAME_BYTES_MAX,
   nameList,
-  path,
   portNumber,
   roleName,
   text,
@@ -162,15 +162,7 @@ export const TABLE = {
   ...POOLING,
   ...TLS,
   ...TENANTS,
-  resolvers: {
-    group: "Resolvers",
-    type: path("a resolver file"),
-    default: null,
-    example: "/etc/pgvpd/resolvers.toml",
-    sentence: "File of the queries that derive more context.",
-    reloadable: true,
-    available: false,
-  },
+  ...RESOLVERS,
   admin_port: {
     group: "Admin",
     type: portNumber(0),

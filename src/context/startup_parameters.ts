@@ -3,7 +3,7 @@
 import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import type { StartupMessage, StartupParameter } from "../codec/frontend.ts";
-import type { SessionContext, Setting } from "./context.ts";
+import type { Setting } from "./context.ts";
 
 const UTF8 = new TextEncoder();
 const TEXT = new TextDecoder();
@@ -22,14 +22,14 @@ const OWN_PREFIX = "pgvpd.";
 export function rewriteStartup(
   message: StartupMessage,
   role: string,
-  context: SessionContext | null,
+  context: readonly StartupParameter[],
 ): StartupMessage {
   const parameters = message.parameters.map((parameter) =>
     parameter.name === "user" ? { name: "user", value: UTF8.encode(role) } : parameter
   );
   return {
     protocolVersion: message.protocolVersion,
-    parameters: context === null ? parameters : [...parameters, ...context.startupParameters],
+    parameters: [...parameters, ...context],
   };
 }
 

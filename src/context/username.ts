@@ -44,11 +44,20 @@ export function decodeUsername(bytes: Uint8Array): string {
 /**
  * Takes a user name apart.
  *
+ * @param bareRole the role of a name without a separator, which is an identity alone then; null:
+ * such a name is a mistake.
  * @throws {PgError} 28000 that says which part is missing, or how many values are expected.
  */
-export function parseUsername(username: string, rules: UsernameRules): Identity {
+export function parseUsername(
+  username: string,
+  rules: UsernameRules,
+  bareRole: string | null = null,
+): Identity {
   const hint = `Connect as "${usernameForm(rules)}".`;
   const separatorAt = username.indexOf(rules.tenantSeparator);
+  if (separatorAt < 0 && bareRole !== null) {
+    return { role: bareRole, payload: username, values: valuesIn(username, rules) };
+  }
   if (separatorAt < 0) {
     throw refusal(
       `user name ${JSON.stringify(username)} carries no tenant: ` +
@@ -60,17 +69,20 @@ export function parseUsername(username: string, rules: UsernameRules): Identity 
   const payload = username.slice(separatorAt + rules.tenantSeparator.length);
   if (role === "") throw refusal("user name has no role before the separator", hint);
   if (payload === "") throw refusal("user name has no tenant behind the separator", hint);
+  return { role, payload, values: valuesIn(payload, rules) };
+}
 
+function valuesIn(payload: string, rules: UsernameRules): string[] {
   const expected = rules.contextVariables.length;
   const values = expected === 1 ? [payload] : payload.split(rules.valueSeparator);
   if (values.length !== expected) {
     throw refusal(
       `user name carries ${values.length} context value${values.length === 1 ? "" : "s"}, ` +
         `expected ${expected}: ${rules.contextVariables.join(", ")}`,
-      hint,
+      `Connect as "${usernameForm(rules)}".`,
     );
   }
-  return { role, payload, values };
+  return values;
 }
 
 /** What a user name must look like: `<role>.<app.current_tenant_id>`. */

@@ -6,7 +6,7 @@ import { readInt32 } from "../codec/reader.ts";
 import { type Backend, type BackendConsumer, NOBODY } from "./backend.ts";
 
 /** The largest message that a server may answer pgvpd with. */
-const MESSAGE_SIZE_MAX = 64 * 1024;
+export const MESSAGE_SIZE_MAX = 64 * 1024;
 const NO_BYTES = new Uint8Array(0);
 
 interface Outcome {
@@ -53,6 +53,11 @@ export abstract class Conversation<Result> implements BackendConsumer {
   /** Whether it ends as soon as somebody else has something to say. */
   protected get givesWay(): boolean {
     return false;
+  }
+
+  /** The largest message that is taken. */
+  protected get messageSizeMax(): number {
+    return MESSAGE_SIZE_MAX;
   }
 
   /** One message with body `bytes[start, end)`. Throws, or rejects, to fail. */
@@ -123,7 +128,7 @@ export abstract class Conversation<Result> implements BackendConsumer {
       while (!this.#isOver && all.length - at >= HEADER_SIZE) {
         if (this.#conclude !== null && this.#next !== null) break;
         const length = readInt32(all, at + 1);
-        if (length < LENGTH_SIZE || length > MESSAGE_SIZE_MAX) throw malformedReply();
+        if (length < LENGTH_SIZE || length > this.messageSizeMax) throw malformedReply();
         const end = at + 1 + length;
         if (end > all.length) break;
         const handled = this.#handle(all, at, end);

@@ -7,7 +7,7 @@ import { encodeBinaryQuery, encodeQuery, encodeTextQuery } from "../codec/fronte
 import { MessageReader } from "../codec/reader.ts";
 import { ContextConfirmation, type SessionContext } from "../context/context.ts";
 import type { Backend } from "./backend.ts";
-import { Conversation, isAsynchronous, malformedReply } from "./conversation.ts";
+import { Conversation, isAsynchronous, malformedReply, MESSAGE_SIZE_MAX } from "./conversation.ts";
 
 const UTF8 = new TextEncoder();
 const TEXT = new TextDecoder();
@@ -182,6 +182,11 @@ class Confirmation extends Conversation<void> {
   constructor(backend: Backend, context: SessionContext, fresh: boolean) {
     super(backend);
     this.#confirmation = new ContextConfirmation(context, fresh);
+  }
+
+  /** Every value comes back, as it was and as it is. */
+  protected override get messageSizeMax(): number {
+    return MESSAGE_SIZE_MAX + 2 * this.#confirmation.context.message.length;
   }
 
   protected message(type: number, bytes: Uint8Array, start: number, end: number): void {

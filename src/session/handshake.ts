@@ -21,15 +21,20 @@ import { forwardCancel } from "./cancel.ts";
 import type { CancelKeys } from "./cancel_keys.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
+import type { ContextHolder, LiveContext, ResolverClient } from "./live_context.ts";
 import { LoginRelay, RefusedAtOnce } from "./login.ts";
+import { LoginResolving } from "./login_resolving.ts";
 import { lend, type Lent, type Pooling, type PoolTarget, type Route } from "./lending.ts";
 import { type ClientTls, openClient, type StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
+import type { Resolvers } from "./resolving.ts";
 import { share as shareBackends, type Shared } from "./sharing.ts";
 import type { Tenants } from "./tenants.ts";
 
 /** The largest message that is held whole during a handshake; PostgreSQL sends none near it. */
 export const HANDSHAKE_MESSAGE_SIZE_MAX = 64 * 1024;
+/** The same where resolvers answer, and their answers are read back; taken only when it is needed. */
+const RESOLVED_MESSAGE_SIZE_MAX = 4 * 1024 * 1024;
 
 /** What a handshake needs to know and to reach. */
 export interface HandshakeOptions extends UsernameRules {
@@ -48,6 +53,8 @@ export interface HandshakeOptions extends UsernameRules {
   readonly tenants: Tenants;
   /** Failed logins, whoever has asked for the password. */
   readonly failures: AddressLimit;
+  /** What derives more context; a plan of null means nothing does. */
+  readonly resolvers: Resolvers;
   /** Why no client may log in now; null when it may. A cancel request is passed on all the same. */
   readonly refusal: PgError | null;
   /** Where a database is; null: where that of all is. Throws PgError when it is nowhere. */
@@ -75,9 +82,11 @@ export interface Dedicated {
 }
 
 /** Whose handshake it is. */
-export interface HandshakeTarget extends PoolTarget {
+export interface HandshakeTarget extends PoolTarget, ContextHolder {
   /** Called once, when the start-up message has been understood. */
   identified(login: Pick<Login, "facts" | "tenant" | "route">): void;
+  /** Called at most once: the session disposes of it at its end. */
+  resolvedBy(live: LiveContext): void;
 }
 
 /** What a start-up message amounts to. */
@@ -90,6 +99,8 @@ export interface Login {
   /** Where its database is. */
   readonly route: Route;
   readonly context: SessionContext | null;
+  /** Who resolvers are asked about; null for nobody. */
+  readonly resolved: ResolverClient | null;
   /** To the server, with the context as reset values. */
   readonly packet: Uint8Array;
   /** The same without them, for a server that refuses such parameters. */
@@ -120,21 +131,23 @@ export async function handshake(
   const login = prepareLogin(first, options);
   target.identified(login);
   if (login.context !== null) log.debug("client identified", contextFields(login.context));
-  const { context, facts, user, tenant, route } = login;
+  const { context, facts, user, tenant, route, resolved } = login;
   if (tenant !== null) options.tenants.check(tenant);
+  const live = resolved === null ? null : options.resolvers.begin(resolved, target);
+  if (live !== null) target.resolvedBy(live);
   if (options.pooling !== null && context !== null && tenant !== null) {
     const { role, database } = facts;
     const { settings: tenantSettings } = options.tenants.policyOf(tenant);
     const share = () => options.tenants.policyOf(tenant).share;
     const who = {
-      ...{ user, role, database, context, startup: first },
+      ...{ user, role, database, context, live, startup: first },
       ...{ share, tenantSettings, route },
     };
     const serve = options.pooling.mode === "session" ? lend : shareBackends;
     return await serve(client, who, options.pooling, target, deadline, log);
   }
   refuseBlocked(options.failures, client.transport.peer);
-  return await connectDedicated(client, login, { deadline, options, log, target });
+  return await connectDedicated(client, login, live, { deadline, options, log, target });
 }
 
 /** On one of pgvpd's own keys, its session decides; without pools every key is the server's. */
@@ -167,10 +180,11 @@ interface Relaying {
 async function connectDedicated(
   client: Inbox,
   login: Login,
+  live: LiveContext | null,
   relaying: Relaying,
 ): Promise<Dedicated> {
   try {
-    return await attempt(client, login, login.packet, relaying);
+    return await attempt(client, login, live, login.packet, relaying);
   } catch (error) {
     if (!(error instanceof RefusedAtOnce)) throw error;
     if (login.plainPacket === null || !isAboutParameters(error)) return await passOn(client, error);
@@ -184,7 +198,7 @@ async function connectDedicated(
     );
   }
   try {
-    return await attempt(client, login, login.plainPacket, relaying);
+    return await attempt(client, login, live, login.plainPacket, relaying);
   } catch (error) {
     if (error instanceof RefusedAtOnce) return await passOn(client, error);
     throw error;
@@ -219,32 +233,42 @@ function prepareLogin(startup: StartupPacket, options: HandshakeOptions): Login 
     encryption?.checkIdentity(username);
     const facts = { role: username, database: database || username, tenant: null };
     const route = options.routeOf(null);
-    return { user: username, facts, tenant: null, route, context: null, packet, plainPacket: null };
+    return {
+      ...{ user: username, facts, tenant: null, route },
+      ...{ context: null, resolved: null, packet, plainPacket: null },
+    };
   }
-  const identity = parseUsername(username, options);
+  const { resolvers: { plan }, pooling, contextVariables } = options;
+  const resolvesRole = plan !== null && plan.resolvesRole;
+  const loginRole = pooling?.upstreamUser ?? null;
+  const identity = parseUsername(username, options, resolvesRole ? loginRole ?? username : null);
   encryption?.checkIdentity(identity.values[0]!);
-  refuseReservedParameters(parameters, options.contextVariables);
-  const tenant = tenantKeyOf(identity, options.tenantKey, options.contextVariables);
+  refuseReservedParameters(parameters, [...contextVariables, ...plan?.variables ?? []]);
+  const tenant = tenantKeyOf(identity, options.tenantKey, contextVariables);
   const policy = options.tenants.policyOf(tenant);
   const route = options.routeOf(policy.upstream);
-  const context = new SessionContext(
-    options.contextVariables.map((name, index) => ({ name, value: identity.values[index]! })),
-    options.setRole ?? identity.role,
-    options.pooling === null ? policy.settings : [],
-  );
+  const known = contextVariables.map((name, index) => ({ name, value: identity.values[index]! }));
+  const role = options.setRole ?? identity.role;
+  const defaults = pooling === null ? policy.settings : [];
+  const context = new SessionContext(known, role, defaults);
+  const facts = {
+    role: identity.role,
+    database: database || identity.role,
+    tenant: identity.values[0]!,
+  };
   const routed = withDatabase(message, route.database);
+  // What RESET goes back to: a role that is still to be resolved is no part of it.
+  const lasting = context.startupParameters.filter(({ name }) => !resolvesRole || name !== "role");
   return {
-    user: username,
-    facts: {
-      role: identity.role,
-      database: database || identity.role,
-      tenant: identity.values[0]!,
+    ...{ user: username, facts, tenant, route, context },
+    resolved: plan === null ? null : {
+      ...{ plan, known, role, defaults },
+      upstream: route.id,
+      database: route.database ?? facts.database,
+      loginRole: (pooling === null ? null : route.user) ?? loginRole ?? identity.role,
     },
-    tenant,
-    route,
-    context,
-    packet: encodeStartupMessage(rewriteStartup(routed, identity.role, context)),
-    plainPacket: encodeStartupMessage(rewriteStartup(routed, identity.role, null)),
+    packet: encodeStartupMessage(rewriteStartup(routed, identity.role, lasting)),
+    plainPacket: encodeStartupMessage(rewriteStartup(routed, identity.role, [])),
   };
 }
 
@@ -256,13 +280,15 @@ function contextFields({ settings }: SessionContext): LogFields {
 async function attempt(
   client: Inbox,
   { context, route }: Login,
+  live: LiveContext | null,
   packet: Uint8Array,
   { deadline, options, target }: Relaying,
 ): Promise<Dedicated> {
   deadline.phase = `connecting to the upstream server at ${route.address}`;
   const transport = await whileClientStays(client, deadline, route.dial, (late) => late.close());
   try {
-    const upstream = new Inbox(transport, HANDSHAKE_MESSAGE_SIZE_MAX);
+    const messageSizeMax = live === null ? HANDSHAKE_MESSAGE_SIZE_MAX : RESOLVED_MESSAGE_SIZE_MAX;
+    const upstream = new Inbox(transport, messageSizeMax);
     await deadline.race(
       writeAll(transport, packet).catch((cause) => {
         throw new PgError(SqlState.ConnectionFailure, "the upstream server went away", {}, {
@@ -271,7 +297,8 @@ async function attempt(
       }),
     );
     const onAuthenticated = () => target.authenticated();
-    const login = new LoginRelay(client, upstream, context, deadline, onAuthenticated);
+    using resolving = live === null ? null : new LoginResolving(live, deadline);
+    const login = new LoginRelay(client, upstream, context, deadline, onAuthenticated, resolving);
     await login.run();
     return { upstream, cancelRequest: login.cancelRequest };
   } catch (error) {

@@ -31,23 +31,17 @@ import type { ClientName, Credentials, FoundSecret } from "./credentials.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone } from "./endings.ts";
 import type { Greetings } from "./greetings.ts";
+import type { LiveContext } from "./live_context.ts";
 import type { StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
+import { type Checkout, type PoolKey, queryRunner } from "./resolving_pooled.ts";
 import type { RewritingOptions } from "./rewriting.ts";
 
 export const PROTOCOL_3_2 = (3 << 16) | 2;
 /** How many backends that turn out dead a client does not notice. */
 const DEAD_BACKENDS_MAX = 3;
 
-/** Which connections are alike: those that differ in this are never exchanged for each other. */
-export interface PoolKey {
-  /** The route's; left out for the upstream of all. */
-  readonly upstream?: string;
-  readonly database: string;
-  /** As whom pgvpd logs in. */
-  readonly user: string;
-  readonly startupSettings: StartupSettings["startupOnly"];
-}
+export type { PoolKey } from "./resolving_pooled.ts";
 
 /** Where the database of a session is. It never changes: another definition is another route. */
 export interface Route {
@@ -67,12 +61,7 @@ export interface Route {
 export interface Pooling extends RewritingOptions {
   /** For how long a client is lent a backend. */
   readonly mode: "session" | "transaction";
-  readonly checkout: (
-    key: PoolKey,
-    contextKey: string,
-    signal: AbortSignal,
-    share?: TenantShare,
-  ) => Promise<Lease<PooledBackend>>;
+  readonly checkout: Checkout;
   /** The same without waiting; null when that is not possible. */
   readonly checkoutNow?: (
     key: PoolKey,
@@ -100,7 +89,10 @@ export interface Pooling extends RewritingOptions {
 
 /** Who wants to be served. */
 export interface PoolClient extends ClientName {
+  /** Without what resolvers add, until they have. */
   readonly context: SessionContext;
+  /** Left out when no resolver has anything to add. */
+  readonly live?: LiveContext | null;
   readonly startup: StartupPacket;
   /** Its tenant's share of a pool, as it is now. */
   readonly share: () => TenantShare;
@@ -141,6 +133,8 @@ export async function lend(
   await logIn(client, who, pooling, deadline);
   target.authenticated();
   checkLists(who, pooling);
+  const context = await contextOf(client, who, poolKey(who, settings, pooling), pooling, deadline);
+  who = { ...who, context };
   const lease = await checkoutEstablished(client, who, settings, pooling, deadline, log);
   try {
     const { parameters } = lease.member.backend;
@@ -243,7 +237,7 @@ export function checkLists({ role, database, context }: PoolClient, pooling: Poo
   }
 }
 
-/** Which pool a client belongs to. */
+/** Which connections may serve a client. */
 export function poolKey(
   { database, role, route }: PoolClient,
   { startupOnly: startupSettings }: StartupSettings,
@@ -255,6 +249,27 @@ export function poolKey(
     startupSettings,
   };
   return route.id === null ? key : { ...key, upstream: route.id };
+}
+
+/** The client's context as a whole; waits for resolvers, and for the client's leaving. */
+export async function contextOf(
+  client: Inbox,
+  who: PoolClient,
+  key: PoolKey,
+  pooling: Pooling,
+  deadline: Deadline,
+): Promise<SessionContext> {
+  const { live = null } = who;
+  if (live === null) return who.context;
+  const run = queryRunner(pooling.checkout, key, who.share);
+  const context = await whileClientStays(
+    client,
+    deadline,
+    (signal) => live.resolve(run, signal, (phase) => deadline.phase = phase),
+    () => {},
+  );
+  checkLists({ ...who, context }, pooling);
+  return context;
 }
 
 /** A backend with the client's settings and context; one that turns out dead is replaced. */

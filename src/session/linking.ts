@@ -24,6 +24,8 @@ export interface LinkedClient {
   readonly context: SessionContext;
   /** The settings of its start-up message that can be set later. */
   readonly settings: readonly Setting[];
+  /** Its context derived anew, when it is not true any more; null: it is as it was. */
+  readonly renewContext?: ((signal: AbortSignal) => Promise<SessionContext> | null) | undefined;
 }
 
 /** Links one client, and remembers what follows it from backend to backend. */
@@ -32,7 +34,8 @@ export class Linker {
    * The context and the settings that do not follow: a backend with the same is taken as it is, one
    * with another is cleaned.
    */
-  readonly contextKey: string;
+  contextKey: string;
+  #context: SessionContext;
   readonly #client: LinkedClient;
   readonly #pool: Pick<Pooling, "checkout" | "checkoutNow">;
   readonly #log: Logger;
@@ -54,8 +57,8 @@ export class Linker {
     this.#pool = pool;
     this.#log = log;
     this.#staying = client.settings.filter(({ name }) => !ALWAYS_FOLLOWING.has(name.toLowerCase()));
-    const settings = this.#staying.map(({ name, value }) => [name, value]);
-    this.contextKey = JSON.stringify([client.context.key, settings]);
+    this.#context = client.context;
+    this.contextKey = this.#keyOf(client.context);
   }
 
   /**
@@ -65,8 +68,15 @@ export class Linker {
    * @throws {PgError} when there is none, or a setting is refused; the signal's reason.
    */
   link(signal: AbortSignal): Lease<PooledBackend> | Promise<Lease<PooledBackend>> {
+    const renewing = this.#client.renewContext?.(signal) ?? null;
+    if (renewing !== null) return this.#linkAnew(renewing, signal);
     const lease = this.#pool.checkoutNow?.(this.#client.key, this.contextKey) ?? null;
     return lease !== null && this.#isReady(lease.member) ? lease : this.#linkLater(lease, signal);
+  }
+
+  async #linkAnew(renewing: Promise<SessionContext>, signal: AbortSignal) {
+    this.#become(await renewing);
+    return await this.#linkLater(null, signal);
   }
 
   /** @param first a backend that is to be prepared, if there is one already. */
@@ -127,13 +137,23 @@ export class Linker {
     this.#lastReports = reports;
   }
 
+  #become(context: SessionContext): void {
+    if (context === this.#context) return;
+    this.#context = context;
+    this.contextKey = this.#keyOf(context);
+  }
+
+  #keyOf(context: SessionContext): string {
+    const settings = this.#staying.map(({ name, value }) => [name, value]);
+    return JSON.stringify([context.key, settings]);
+  }
+
   async #prepare(member: PooledBackend, signal: AbortSignal): Promise<void> {
     const { backend } = member;
     if (!member.isAtRest) await member.rest(signal);
     const isOurs = member.contextKey === this.contextKey && member.confirmedContext !== null;
     if (!isOurs || this.#wanted === null) {
-      const { context } = this.#client;
-      await member.switchTo(context, this.contextKey, this.#settingsFor(member), signal);
+      await member.switchTo(this.#context, this.contextKey, this.#settingsFor(member), signal);
     } else if (this.#lastMember !== member || this.#lastReports !== backend.reports) {
       const changes = this.#changesOn(member, this.#wanted, backend.parameters);
       if (changes.length > 0) await member.adjust(changes, signal);

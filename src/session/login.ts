@@ -26,12 +26,14 @@ import type { Inbox } from "../net/buffers.ts";
 import { writeAll } from "../net/transport.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
+import type { LoginResolving } from "./login_resolving.ts";
 
 /**
- * authenticating: until AuthenticationOk · greeting: until ReadyForQuery · confirming: until the
- * context is confirmed · done: the client may speak.
+ * authenticating: until AuthenticationOk · greeting: until ReadyForQuery · resolving: until the
+ * resolvers have said what the context is · confirming: until it is confirmed · done: the client
+ * may speak.
  */
-type Phase = "authenticating" | "greeting" | "confirming" | "done";
+type Phase = "authenticating" | "greeting" | "resolving" | "confirming" | "done";
 
 const AUTHENTICATION_CODE_SIZE = 4;
 /** A SASLInitialResponse's header, mechanism, length and gs2 flag lie within. */
@@ -86,6 +88,7 @@ export class LoginRelay {
   /**
    * @param context what to establish; null for a connection that is passed through as it is.
    * @param onAuthenticated is called before the client hears of it, and may refuse by throwing.
+   * @param resolving says what to establish instead, once the client has logged in.
    */
   constructor(
     readonly client: Inbox,
@@ -93,6 +96,7 @@ export class LoginRelay {
     readonly context: SessionContext | null,
     readonly deadline: Deadline,
     readonly onAuthenticated: () => void = () => {},
+    readonly resolving: LoginResolving | null = null,
   ) {}
 
   /**
@@ -106,6 +110,7 @@ export class LoginRelay {
     for (;;) {
       const upstreamEnded = this.upstream.ended;
       await this.#fromUpstream();
+      if (this.#phase === "resolving") await this.#resolve(this.resolving!);
       if (this.#phase === "done") return;
       if (upstreamEnded) throw upstreamLost(undefined);
       await this.#fromClient();
@@ -121,7 +126,8 @@ export class LoginRelay {
     const upstream = this.upstream.fill().catch((error) => {
       throw upstreamLost(error);
     });
-    const waits = [upstream];
+    const waits: Promise<unknown>[] = [upstream];
+    if (this.#phase === "resolving") waits.push(this.resolving!.changed);
     if (!this.client.full) {
       waits.push(
         this.client.fill().catch((error) => {
@@ -133,6 +139,7 @@ export class LoginRelay {
   }
 
   #waitingFor(): string {
+    if (this.#phase === "resolving") return this.resolving!.phase;
     if (this.#phase === "confirming") return "establishing the session context";
     if (this.#phase === "greeting") return "waiting for the upstream server to become ready";
     return this.#asked
@@ -195,6 +202,9 @@ export class LoginRelay {
       if (step === "confirmed") this.#ready(READY_FOR_QUERY_IDLE);
       return;
     }
+    if (
+      this.#phase === "resolving" && this.resolving!.takes(type, this.upstream.bytes, start, end)
+    ) return this.upstream.take(size);
     if (type === BackendMessage.ErrorResponse) return await this.#onRefusal(size, start, end);
     if (this.#phase === "authenticating" && type === BackendMessage.Authentication) {
       return this.#onAuthentication(size, start, end);
@@ -254,9 +264,22 @@ export class LoginRelay {
     }
     this.upstream.take(size);
     await this.#flush();
+    if (this.resolving === null) return await this.#confirm(this.context);
+    this.#phase = "resolving";
+    this.resolving.start();
+  }
+
+  async #resolve(resolving: LoginResolving): Promise<void> {
+    const context = resolving.outcome();
+    if (context !== null) return await this.#confirm(context);
+    const query = resolving.nextQuery();
+    if (query !== null) await this.#toUpstream(query);
+  }
+
+  async #confirm(context: SessionContext): Promise<void> {
     this.#phase = "confirming";
-    this.#confirmation = new ContextConfirmation(this.context);
-    await this.#toUpstream(this.context.message);
+    this.#confirmation = new ContextConfirmation(context);
+    await this.#toUpstream(context.message);
   }
 
   #ready(readyForQuery: Uint8Array): void {

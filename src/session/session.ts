@@ -20,6 +20,7 @@ import {
 } from "./handshake.ts";
 import { checkIn } from "./check_in.ts";
 import type { Lent, Route } from "./lending.ts";
+import type { LiveContext } from "./live_context.ts";
 import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import { RequestRewriter } from "./rewriting.ts";
@@ -43,6 +44,12 @@ const CANCEL_MS_MAX = 5_000;
 /** How long a client may take to read why it was refused. */
 const FAREWELL_MS_MAX = 1_000;
 
+const CONTEXT_CHANGED = new PgError(
+  SqlState.AdminShutdown,
+  "terminating connection because the session context has changed",
+  { hint: "Reconnect." },
+);
+
 /** Owns the client's transport and whatever is opened for it; `run()` gives everything back. */
 export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   readonly #client: Inbox;
@@ -63,6 +70,8 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   /** Made when somebody asks for its signal: most sessions never end that way. */
   #closed: AbortController | null = null;
   #farewell: PgError | null = null;
+  /** Null when no resolver has anything to say. */
+  #live: LiveContext | null = null;
 
   constructor(client: Transport, options: SessionOptions, log: Logger) {
     this.#client = new Inbox(client, HANDSHAKE_MESSAGE_SIZE_MAX);
@@ -88,6 +97,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     } catch (error) {
       await this.#onFailure(error);
     } finally {
+      this.#live?.[Symbol.dispose]();
       this.#client.transport.close();
       this.#place?.[Symbol.dispose]();
     }
@@ -133,6 +143,31 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     return this.#closed ??= new AbortController();
   }
 
+  /** Called by the handshake when there are resolvers. */
+  resolvedBy(live: LiveContext): void {
+    this.#live = live;
+  }
+
+  /** What its context was derived from has changed. */
+  contextInvalidated(policy: "refresh" | "close"): void {
+    const relay = this.#relay;
+    if (relay === null) return; // it is looked at when the session is served
+    if (policy === "close") return this.drain(CONTEXT_CHANGED);
+    // Its next transaction gets a backend with the context of then, unless it keeps the one it has.
+    if (relay instanceof TransactionRelay && relay.requests.keep === null) return;
+    const live = this.#live!;
+    this.#options.resolvers.rechecks.add(live, async (signal) => {
+      if (await live.hasChanged(signal)) this.drain(CONTEXT_CHANGED);
+    });
+  }
+
+  /** Served from now on: what has changed since its handshake began was not told yet. */
+  #serve(relay: Relay | PooledRelay | TransactionRelay): void {
+    this.#relay = relay;
+    if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    if (this.#live?.stale === true) this.contextInvalidated("refresh");
+  }
+
   /** Called by the handshake when it knows who this is. */
   identified({ facts, tenant, route }: Parameters<HandshakeTarget["identified"]>[0]): void {
     this.#facts = facts;
@@ -160,8 +195,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       ? null
       : this.#options.cancelKeys?.adopt(cancelRequest, this);
     const relay = new Relay(this.#client, upstream);
-    this.#relay = relay;
-    if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    this.#serve(relay);
     const watched = this.#tenant === null ? null : this.#options.limits.watch(this);
     const endedBy = await relay.run();
     watched?.[Symbol.dispose]();
@@ -176,8 +210,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     const cancel = () => member.cancel((request) => this.#sendCancel(request));
     this.#canceller = cancel;
     const relay = new PooledRelay(this.#client, member);
-    this.#relay = relay;
-    if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    this.#serve(relay);
     const watched = this.#options.limits.watch(this);
     const endedBy = await relay.run();
     watched[Symbol.dispose]();
@@ -205,10 +238,10 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
         reason,
         backend: member.processId,
       });
+      if (this.#live?.stale === true) this.contextInvalidated("refresh");
     });
-    this.#relay = relay;
     this.#canceller = () => relay.cancel((request) => this.#sendCancel(request));
-    if (this.#farewell !== null) relay.drain(this.#farewell.encode());
+    this.#serve(relay);
     const watched = this.#options.limits.watch(this);
     const endedBy = await relay.run().finally(() => {
       watched[Symbol.dispose]();

@@ -1,5 +1,6 @@
 // A client of a transaction pool: it is authenticated by pgvpd, and greeted; backends come later.
 
+import { unresolved } from "../context/resolution.ts";
 import { startupSettings } from "../context/startup_parameters.ts";
 import { withTenantSettings } from "../context/tenant_settings.ts";
 import type { Logger } from "../log.ts";
@@ -8,16 +9,23 @@ import type { CancelKey } from "./cancel_keys.ts";
 import type { Deadline } from "./deadline.ts";
 import {
   checkLists,
+  contextOf,
   greet,
   logIn,
   negotiateVersion,
   type PoolClient,
   type Pooling,
+  type PoolKey,
   poolKey,
   type PoolTarget,
 } from "./lending.ts";
-import { Linker } from "./linking.ts";
+import { type LinkedClient, Linker } from "./linking.ts";
+import type { LiveContext, RunQuery } from "./live_context.ts";
 import { whileClientStays } from "./presence.ts";
+import { queryRunner } from "./resolving_pooled.ts";
+
+/** How long a transaction waits for a context that is derived anew. */
+const RENEWAL_MS_MAX = 30_000;
 
 /** A client that may speak, and is linked to a backend when it does. */
 export interface Shared {
@@ -44,13 +52,12 @@ export async function share(
   await logIn(client, who, pooling, deadline);
   target.authenticated();
   checkLists(who, pooling);
-  const { context } = who;
   const key = poolKey(who, startup, pooling);
-  const linker = new Linker(
-    { key, context, settings: startup.settings },
-    ofShare(pooling, who.share),
-    log,
-  );
+  const context = await contextOf(client, who, key, pooling, deadline);
+  who = { ...who, context };
+  const { settings } = startup;
+  const linked = { key, context, settings, renewContext: contextRenewal(who, key, pooling) };
+  const linker = new Linker(linked, ofShare(pooling, who.share), log);
   const parameters = await parametersFor(client, who, linker, startup.settings, pooling, deadline);
   linker.greeted(parameters);
   return { linker, cancelKey: await greet(client, who, parameters, pooling, target, deadline) };
@@ -65,6 +72,33 @@ function ofShare(
     checkout: (key, contextKey, signal) => checkout(key, contextKey, signal, share()),
     checkoutNow: (key, contextKey) => checkoutNow?.(key, contextKey, share()) ?? null,
   };
+}
+
+/** How the context is looked at when a transaction begins. */
+function contextRenewal(
+  who: PoolClient,
+  key: PoolKey,
+  pooling: Pooling,
+): LinkedClient["renewContext"] {
+  const { live = null } = who;
+  if (live === null) return undefined;
+  const run = queryRunner(pooling.checkout, key, who.share);
+  const renew = async (signal: AbortSignal) => {
+    const context = await renewed(live, run, signal);
+    checkLists({ ...who, context }, pooling);
+    return context;
+  };
+  return (signal) => live.stale ? renew(signal) : null;
+}
+
+/** @throws {PgError} also when it takes too long: nobody else watches the time here. */
+async function renewed(live: LiveContext, run: RunQuery, signal: AbortSignal) {
+  const late = AbortSignal.timeout(RENEWAL_MS_MAX);
+  try {
+    return await live.resolve(run, AbortSignal.any([signal, late]));
+  } catch (error) {
+    throw late.aborted && !signal.aborted ? unresolved("it took too long", error) : error;
+  }
 }
 
 /** What others like this client were told, or, for the first of them, what a backend says. */

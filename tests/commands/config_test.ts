@@ -56,6 +56,9 @@ async function writeExampleFiles(directory: TestDirectory): Promise<void> {
     "tenants.allow": "acme\nglobex-* # and all like it\n",
     "tenants.deny": "initech\n",
     "tenants.toml": "",
+    "resolvers.toml": await Deno.readTextFile(
+      new URL("../../resolvers.toml.example", import.meta.url),
+    ),
   };
   for (const [name, text] of Object.entries(files)) await directory.write(name, text);
 }

@@ -11,7 +11,10 @@ const WRONG: readonly [args: string[], told: RegExp][] = [
   [["--port", "5", "-p", "6"], /^pgvpd: option '--port' is given twice\n$/],
   [["--port"], /^pgvpd: option '-p, --port <port>' argument missing\n$/],
   [["conifg", "check"], /^pgvpd: unknown command 'conifg'\n\(Did you mean config\?\)\n$/],
-  [["something"], /neither a command nor an option's value; the commands are serve, config, demo/],
+  [
+    ["something"],
+    /neither a command nor an option's value; the commands are serve, config, resolve, demo/,
+  ],
   [["config", "chekc"], /^pgvpd: unknown command 'chekc'\n\(Did you mean check\?\)\n$/],
   [["completions"], /^pgvpd: missing required argument 'shell'\n$/],
   [["completions", "tcsh"], /bash, zsh, fish\.\n$/],

@@ -27,7 +27,9 @@ Deno.test("the seed's names still set the passwords", () => {
   const environment = { PGVPD_POOL_PASSWORD: "a", PGVPD_UPSTREAM_PASSWORD: "b" };
   const { settings } = resolveSettings({ environment, flags: { pool_mode: "session" } });
   assert.deepEqual([settings.poolPassword, settings.upstreamPassword], ["a", "b"]);
-  const flags = SETTINGS.filter(({ secret }) => secret === true).map(({ flag }) => flag);
+  const flags = SETTINGS.filter((each) => each.group === "Pooling" && each.secret === true).map((
+    { flag },
+  ) => flag);
   assert.deepEqual(flags, ["--pool-password", "--auth-password", "--upstream-password"]);
 });
 

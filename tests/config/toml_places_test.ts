@@ -1,40 +1,70 @@
-// TomlPlaces: where keys and items stand, in every way TOML has of writing them.
+// Places in TOML: every key and item, however it is written; the position counts characters.
 
 import assert from "node:assert/strict";
 import { TomlPlaces } from "../../src/config/toml_places.ts";
 
-const TEXT = `# a comment
+const TEXT = `# a comment with [[resolver]] in it
 top = 1
-[tenants.acme]
-  limit = 5 # and another
-"quoted key" = 'x' ; dotted.key = 2
-[tenants."trial-*"]
-list = [1, { inner = 2 }]
-text = """
-[no.header]
-"""
-[[many]]
-name = "a"
-[[many]]
-name = "b"
-`.replace(" ; ", "\n");
 
-Deno.test("keys, tables, items and strings of several lines", () => {
+[[resolver]]
+name = "a"   # not = a key
+query = """
+name = "not a key"
+[[resolver]]
+$1 \\""" still """""
+params = [
+  "x", # one
+  'y', [1, 2],
+]
+inject = { "app.a b" = "c", app.d = "e", 'f' = { g = 1 } }
+"quoted \\u0041" = true
+
+[resolver.sub.deep]
+here = 2026-01-01
+[[resolver.items]]
+one = 1
+[[resolver.items]]
+two = 2
+[[resolver]]
+ß = "größe"
+name = '''it''s'''
+last = 1`;
+
+Deno.test("every key, item and table has its place", () => {
   const places = new TomlPlaces(TEXT);
-  const cases: [(string | number)[], number, number][] = [
-    [["top"], 2, 1],
-    [["tenants", "acme"], 3, 1],
-    [["tenants", "acme", "limit"], 4, 3],
-    [["tenants", "acme", "quoted key"], 5, 1],
-    [["tenants", "acme", "dotted", "key"], 6, 1],
-    [["tenants", "trial-*"], 7, 1],
-    [["tenants", "trial-*", "list", 1], 8, 12],
-    [["tenants", "trial-*", "text"], 9, 1],
-    [["many", 1, "name"], 15, 1],
-    [["tenants", "acme", "no such"], 3, 1],
-    [["nothing"], 1, 1],
-  ];
-  for (const [path, line, column] of cases) {
-    assert.deepEqual(places.find(...path), { line, column }, path.join("."));
-  }
+  const at = (...path: (string | number)[]) => {
+    const { line, column } = places.find(...path);
+    return `${line}:${column}`;
+  };
+  assert.equal(at("top"), "2:1");
+  assert.equal(at("resolver", 0), "4:1");
+  assert.equal(at("resolver", 0, "name"), "5:1");
+  assert.equal(at("resolver", 0, "query"), "6:1");
+  assert.equal(at("resolver", 0, "params"), "10:1");
+  assert.equal(at("resolver", 0, "params", 0), "11:3");
+  assert.equal(at("resolver", 0, "params", 1), "12:3");
+  assert.equal(at("resolver", 0, "params", 2, 1), "12:12");
+  assert.equal(at("resolver", 0, "inject", "app.a b"), "14:12");
+  assert.equal(at("resolver", 0, "inject", "app", "d"), "14:29");
+  assert.equal(at("resolver", 0, "inject", "f", "g"), "14:50");
+  assert.equal(at("resolver", 0, "quoted A"), "15:1");
+  assert.equal(at("resolver", 0, "sub", "deep", "here"), "18:1");
+  assert.equal(at("resolver", 0, "items", 0, "one"), "20:1");
+  assert.equal(at("resolver", 0, "items", 1, "two"), "22:1");
+  assert.equal(at("resolver", 1), "23:1");
+  assert.equal(at("resolver", 1, "name"), "25:1");
+  assert.equal(at("resolver", 1, "last"), "26:1");
+});
+
+Deno.test("what has no place has that of what is around it", () => {
+  const places = new TomlPlaces(TEXT);
+  assert.deepEqual(places.find("resolver", 0, "no such key"), { line: 4, column: 1 });
+  assert.deepEqual(places.find("resolver", 0, "params", 9), { line: 10, column: 1 });
+  assert.deepEqual(places.find("nothing", 1), { line: 1, column: 1 });
+  assert.deepEqual(new TomlPlaces("").find("a"), { line: 1, column: 1 });
+});
+
+Deno.test("Windows line ends and columns behind letters of several units", () => {
+  const places = new TomlPlaces('a = 1\r\nb = ["🦀", "é", 1]\r\n');
+  assert.deepEqual(places.find("b", 1), { line: 2, column: 11 });
 });

@@ -174,7 +174,7 @@ Deno.test("rewriteStartup keeps the order, rewrites only the user, and adds the 
     parameters: parameters({ options: "-c a.b=1", user: "app.acme", User: "x", database: "d" }),
   };
   const context = new SessionContext([{ name: "app.t", value: "ä" }], "App User");
-  assert.deepEqual(rewriteStartup(message, "app", context), {
+  assert.deepEqual(rewriteStartup(message, "app", context.startupParameters), {
     protocolVersion: 0x3_0002,
     parameters: [
       { name: "options", value: text("-c a.b=1") },
@@ -185,6 +185,6 @@ Deno.test("rewriteStartup keeps the order, rewrites only the user, and adds the 
       { name: "role", value: text("App User") },
     ],
   });
-  assert.equal(rewriteStartup(message, "app", null).parameters.length, 4);
+  assert.equal(rewriteStartup(message, "app", []).parameters.length, 4);
   assert.deepEqual(message.parameters[1]!.value, text("app.acme"), "what came is not changed");
 });

@@ -98,3 +98,18 @@ Deno.test("decodeUsername refuses what is not UTF-8 with 22021: two tenants woul
 Deno.test("decodeUsername keeps a byte order mark: without it two names would be one", () => {
   assert.equal(decodeUsername(Uint8Array.of(0xef, 0xbb, 0xbf, 0x61)), "\ufeffa");
 });
+
+Deno.test("a name without a separator is an identity alone, where that may be", () => {
+  const rules = { ...ONE, contextVariables: ["app.user"] };
+  assert.deepEqual(parseUsername("alice", rules, "app.user"), {
+    ...{ role: "app.user", payload: "alice", values: ["alice"] },
+  });
+  assert.deepEqual(
+    parseUsername("app.alice", rules, "other").role,
+    "app",
+    "with one it is as ever",
+  );
+  assert.throws(() => parseUsername("alice", rules), /carries no tenant/);
+  assert.deepEqual(parseUsername("alice:7", TWO, "r").values, ["alice", "7"]);
+  assert.throws(() => parseUsername("alice", TWO, "r"), /carries 1 context value, expected 2/);
+});

@@ -198,7 +198,7 @@ function checkAccepted(message: StartupMessage, role: string, values: readonly s
   }
   const variables = RULES.contextVariables.map((name, index) => ({ name, value: values[index]! }));
   const packet = encodeStartupMessage(
-    rewriteStartup(message, role, new SessionContext(variables, role)),
+    rewriteStartup(message, role, new SessionContext(variables, role).startupParameters),
   );
   const pairs = naivePairs(packet.subarray(8));
   assert(pairs !== null, "what is sent to the server has the layout of a startup packet");

@@ -3,6 +3,8 @@
 import type { LogFields, Logger } from "../../src/log.ts";
 import { AddressLimit } from "../../src/session/address_limit.ts";
 import type { Route } from "../../src/session/lending.ts";
+import { resolveSettings } from "../../src/config/config.ts";
+import { Resolvers } from "../../src/session/resolving.ts";
 import { Session, type SessionOptions } from "../../src/session/session.ts";
 import { Tenants } from "../../src/session/tenants.ts";
 import { TimeLimits } from "../../src/session/time_limits.ts";
@@ -72,9 +74,16 @@ const DEFAULTS: SessionOptions = {
     idleTransactionTimeout: null,
     transactionTimeout: null,
   }),
+  resolvers: withoutResolvers(),
   refusal: null,
   handshakeMsMax: 3_000,
 };
+
+/** Nothing is resolved, and nothing is opened. */
+export function withoutResolvers(): Resolvers {
+  const { settings } = resolveSettings({ environment: {}, flags: {} });
+  return new Resolvers(null, settings, () => Promise.reject(new Error("not to be called")));
+}
 
 /** Starts a session with a client that has not said anything yet. */
 export function startSession(options: WorldOptions = {}): World {
@@ -108,7 +117,8 @@ export function startSession(options: WorldOptions = {}): World {
   return { session, client: new ScriptedPeer(near), clientSide: far, upstreamSides, log, over };
 }
 
-function recordingLog(entries: LogEntry[], bound: LogFields = {}): Logger {
+/** Keeps what is logged. */
+export function recordingLog(entries: LogEntry[], bound: LogFields = {}): Logger {
   const write = (level: string) => (message: string, fields: LogFields = {}) => {
     entries.push({ level, message, fields: { ...bound, ...fields } });
   };

@@ -1,0 +1,79 @@
+// Notifications: whatever cannot be understood means more, never less.
+
+import assert from "node:assert/strict";
+import { AskedIndex, parseInvalidation } from "../../src/context/invalidation.ts";
+
+Deno.test("payloads: everything, a resolver, a resolver with inputs", () => {
+  const read = (payload: string) => {
+    const { database, resolver, inputs } = parseInvalidation("d", payload);
+    assert.equal(database, "d");
+    return [resolver, inputs];
+  };
+  assert.deepEqual(read("*"), [null, null]);
+  assert.deepEqual(read(""), [null, null]);
+  assert.deepEqual(read("org"), ["org", null]);
+  assert.deepEqual(read('["org"]'), ["org", null]);
+  assert.deepEqual(read('["org", "a", null]'), ["org", ["a", null]]);
+  for (const broken of ["[", "[]", "[1]", '["org", 1]', '["org", ["a"]]', "[null]"]) {
+    assert.deepEqual(read(broken), [null, null], broken);
+  }
+});
+
+Deno.test("what a notification is about", () => {
+  const asked = { database: "d", resolver: "org", inputs: ["A0-b", null, "007"] };
+  const index = new AskedIndex<string>();
+  index.add(asked, "it");
+  index.add({ ...asked, inputs: ["other", null, "7"] }, "another");
+  index.add({ ...asked, resolver: "teams" }, "a third");
+  const about = (payload: string, database = "d") =>
+    index.find(parseInvalidation(database, payload)).has("it");
+  assert.equal(about("*"), true);
+  assert.equal(about("*", "other"), false);
+  assert.equal(index.find({ database: null, resolver: null, inputs: null }).size, 3);
+  assert.equal(index.find({ database: null, resolver: "org", inputs: null }).size, 2);
+  assert.equal(index.find({ database: "d", resolver: null, inputs: ["x"] }).size, 3);
+  assert.equal(about("org"), true);
+  assert.equal(about("organ"), false);
+  assert.equal(about('["org", "A0-b", null, "007"]'), true);
+  assert.equal(about('["org", "{a0B}", null, "7"]'), true, "written in another way");
+  assert.equal(about('["org", "a1b", null, "7"]'), false);
+  assert.equal(about('["org", "a0b", "", "7"]'), false, "NULL is not the empty text");
+  assert.equal(about('["org", "A0-b"]'), true, "another number of inputs is no answer to compare");
+});
+
+Deno.test("an index holds what was added and not removed, under all of its questions", () => {
+  const index = new AskedIndex<number>();
+  const question = (name: string, ...inputs: string[]) => ({
+    database: "d",
+    resolver: name,
+    inputs,
+  });
+  const all = () => [...index.find(parseInvalidation("d", "*"))];
+  index.add(question("a", "1"), 1);
+  index.add(question("a", "1"), 2);
+  index.add(question("b"), 1);
+  assert.deepEqual(all(), [1, 2]);
+  index.remove(question("a", "01"), 1);
+  assert.deepEqual([...index.find(parseInvalidation("d", '["a", "1"]'))], [2]);
+  assert.deepEqual(all(), [2, 1]);
+  index.remove(question("a", "2"), 2);
+  index.remove(question("c"), 2);
+  index.remove(question("a", "1", "2"), 2);
+  assert.deepEqual(all(), [2, 1], "what was not there is not removed");
+  index.remove(question("a", "1"), 2);
+  index.remove(question("b"), 1);
+  assert.deepEqual(all(), []);
+});
+
+Deno.test("ten thousand events among ten thousand answers take no long time", () => {
+  const index = new AskedIndex<number>();
+  for (let n = 0; n < 10_000; n++) {
+    index.add({ database: "d", resolver: "org", inputs: [`user-${n}`] }, n);
+  }
+  const startedAt = performance.now();
+  for (let n = 0; n < 10_000; n++) {
+    const found = index.find(parseInvalidation("d", `["org", "USER-${n}"]`));
+    assert.deepEqual([...found], [n]);
+  }
+  assert(performance.now() - startedAt < 2_000);
+});

@@ -1,0 +1,325 @@
+// Promise: answers are shared as long as they may be, by nobody who should not have them, and a
+// right that is taken away is gone at once, also with an hour's cache_ttl.
+
+import assert from "node:assert/strict";
+import {
+  as,
+  MEMBERSHIP,
+  MODES,
+  resolverFront,
+  seenBy,
+  startResolverBench,
+  valuesOf,
+} from "../support/resolver_bench.ts";
+import {
+  APP_PASSWORD,
+  type Bench,
+  eventually,
+  failure,
+  type Front,
+} from "../support/wire_bench.ts";
+import { PgClient } from "../support/wire_clients.ts";
+import { RawClient, startup } from "../support/wire_raw_client.ts";
+
+let bench: Bench;
+Deno.test.beforeAll(async () => {
+  bench = await startResolverBench();
+  await bench.admin.run(`
+    CREATE TRIGGER pgvpd_invalidate AFTER INSERT OR UPDATE OR DELETE ON org_members
+      FOR EACH ROW EXECUTE FUNCTION pgvpd_invalidate_on_change('org_membership', 'user_id');
+    CREATE TRIGGER pgvpd_invalidate_all AFTER TRUNCATE ON org_members
+      FOR EACH STATEMENT EXECUTE FUNCTION pgvpd_invalidate_on_change('org_membership')`);
+});
+Deno.test.afterAll(() => bench.stop());
+
+const CACHED = `${MEMBERSHIP}required = true\ncache_ttl = 3600\n`;
+/** So that nobody asks but who logs in. */
+const KEEP = { onInvalidate: "keep" } as const;
+const OWN = { resolverUser: null, resolverPassword: null };
+
+const executions = (front: Front) =>
+  front.proxy.resolverStats.executions.get("org_membership") ?? 0;
+
+/** The proxy is told of changes: from now on answers are kept. */
+async function listening(front: Front, user = "norole"): Promise<void> {
+  await seenBy(as(front, user), "app.org_id");
+  await eventually(
+    "it listens",
+    () => front.entries("listening for invalidations").length > 0,
+  );
+  await front.empty();
+}
+
+async function join(user: string, org = 1): Promise<void> {
+  await bench.admin.rows("INSERT INTO org_members VALUES ($1, $2, 'reader', 'member')", [
+    user,
+    org,
+  ]);
+}
+
+async function leave(user: string): Promise<void> {
+  await bench.admin.rows("DELETE FROM org_members WHERE user_id = $1", [user]);
+}
+
+for (const mode of MODES) {
+  Deno.test(`${mode}: 3.3: an answer is asked for once, and by 100 at the same time once`, async () => {
+    await using front = await resolverFront(bench, mode, CACHED, KEEP);
+    await listening(front);
+    const before = executions(front);
+    const logins = Array.from({ length: 100 }, () => seenBy(as(front, "alice"), "app.org_id"));
+    for (const seen of await Promise.all(logins)) assert.deepEqual(seen, { "app.org_id": "1" });
+    assert.equal(executions(front) - before, 1);
+    await seenBy(as(front, "alice"), "app.org_id");
+    await seenBy(as(front, "bob"), "app.org_id");
+    assert.equal(executions(front) - before, 2, "another user is another question");
+    const { cacheHits, cacheMisses, cacheSize } = front.proxy.resolverStats;
+    assert.ok(cacheHits > 0 && cacheMisses > 0);
+    assert.ok(cacheSize >= 2);
+  });
+
+  Deno.test(`${mode}: cache_ttl = 0: every login asks`, async () => {
+    await using front = await resolverFront(bench, mode, MEMBERSHIP, KEEP);
+    for (let login = 1; login <= 3; login++) {
+      await seenBy(as(front, "alice"), "app.org_id");
+      assert.equal(executions(front), login);
+    }
+    assert.equal(front.proxy.resolverStats.cacheSize, 0);
+  });
+
+  Deno.test(`${mode}: nothing found is kept too, errors are not`, async () => {
+    await using front = await resolverFront(bench, mode, CACHED, KEEP);
+    await listening(front);
+    const before = executions(front);
+    for (let login = 0; login < 3; login++) {
+      assert.equal((await failure(PgClient.connect(as(front, "nobody")))).code, "28000");
+    }
+    assert.equal(executions(front) - before, 1);
+
+    const failing = CACHED.replace("SELECT org_id", "SELECT 1 / (org_id - 1) AS org_id");
+    await using errors = await resolverFront(bench, mode, failing, KEEP);
+    await listening(errors, "bob");
+    const beforeErrors = executions(errors);
+    for (let login = 0; login < 3; login++) {
+      assert.equal((await failure(PgClient.connect(as(errors, "alice")))).code, "28000");
+    }
+    assert.equal(executions(errors) - beforeErrors, 3);
+  });
+
+  Deno.test(`${mode}: a right that is taken away is gone at the next login, within 100 ms`, async () => {
+    await using front = await resolverFront(bench, mode, CACHED, KEEP);
+    await listening(front);
+    for (let turn = 0; turn < 5; turn++) {
+      const user = `member${turn}`;
+      await join(user);
+      assert.equal((await seenBy(as(front, user), "app.org_id"))["app.org_id"], "1");
+      const before = executions(front);
+      assert.equal((await seenBy(as(front, user), "app.org_id"))["app.org_id"], "1");
+      assert.equal(executions(front), before, "the answer was kept");
+      await leave(user);
+      const revokedAt = performance.now();
+      const refused = () =>
+        PgClient.connect(as(front, user)).then(async (client) => {
+          await client[Symbol.asyncDispose]();
+          return false;
+        }, (error) => error.code === "28000");
+      while (!await refused()) assert.ok(performance.now() - revokedAt < 100, "it takes too long");
+      assert.ok(performance.now() - revokedAt < 100);
+      await join(user, 2); // and one that is given is there
+      await eventually("it is let in", async () => !await refused(), 1_000);
+      await leave(user);
+    }
+  });
+
+  Deno.test(`${mode}: open sessions, on_invalidate = keep`, async () => {
+    await using front = await resolverFront(bench, mode, CACHED, { onInvalidate: "keep" });
+    await listening(front);
+    await join("keeper");
+    await using client = await PgClient.connect(as(front, "keeper"));
+    await leave("keeper");
+    await eventually("the event is there", () => front.entries("invalidated").length >= 2);
+    assert.equal((await valuesOf(client, "app.org_id"))["app.org_id"], "1");
+    assert.equal(client.lost, null);
+  });
+
+  Deno.test(`${mode}: open sessions, on_invalidate = close: idle ones at once, busy ones then`, async () => {
+    await using front = await resolverFront(bench, mode, CACHED, { onInvalidate: "close" });
+    await listening(front);
+    await using idle = await PgClient.connect(as(front, "alice"));
+    await using busy = await PgClient.connect(as(front, "alice"));
+    await using other = await PgClient.connect(as(front, "bob"));
+    assert.equal((await valuesOf(idle, "app.org_id"))["app.org_id"], "1");
+    await busy.run("BEGIN");
+    await bench.admin.run("SELECT pgvpd_invalidate('org_membership', 'alice')");
+    await eventually("the idle one has ended", () => idle.lost !== null, 1_000);
+    assert.equal((idle.lost as { code?: string }).code, "57P01");
+    assert.match(idle.lost!.message, /session context has changed/);
+    assert.equal(await busy.value("SELECT 1"), 1);
+    await busy.run("COMMIT");
+    await eventually("the busy one has ended", () => busy.lost !== null, 1_000);
+    assert.equal(await other.value("SELECT 1"), 1, "whom it does not concern stays");
+  });
+}
+
+Deno.test("transaction: on_invalidate = refresh: the next transaction sees it, within 100 ms", async () => {
+  await using front = await resolverFront(bench, "transaction", CACHED, { poolSize: 1 });
+  await listening(front);
+  await join("worker", 1);
+  await using client = await PgClient.connect(as(front, "worker"));
+  await using other = await PgClient.connect(as(front, "bob"));
+  const org = async () => (await valuesOf(client, "app.org_id"))["app.org_id"];
+  assert.equal(await org(), "1");
+  const pid = await client.value("SELECT pg_backend_pid()");
+  assert.equal(await other.value("SELECT pg_backend_pid()"), pid, "both have the same backend");
+
+  await client.run("BEGIN");
+  await bench.admin.run("UPDATE org_members SET org_id = 2 WHERE user_id = 'worker'");
+  const changedAt = performance.now();
+  assert.equal(await org(), "1", "a transaction keeps the context that it has begun with");
+  await client.run("COMMIT");
+  while (await org() !== "2") assert.ok(performance.now() - changedAt < 100, "it takes too long");
+  assert.equal((await valuesOf(other, "app.org_id"))["app.org_id"], "2");
+
+  await leave("worker");
+  const goneAt = performance.now();
+  const error = await failure((async () => {
+    while (performance.now() - goneAt < 100) await org();
+  })());
+  assert.equal(error.code, "28000");
+  assert.match(error.message, /"org_membership" found nothing/);
+  assert.equal((await valuesOf(other, "app.org_id"))["app.org_id"], "2", "the other one goes on");
+});
+
+Deno.test("transaction: refresh ends a client that keeps its backend, when it is idle", async () => {
+  await using front = await resolverFront(bench, "transaction", CACHED);
+  await listening(front);
+  await join("pinned", 1);
+  await using client = await PgClient.connect(as(front, "pinned"));
+  await client.run("LISTEN something");
+  await bench.admin.run("UPDATE org_members SET org_id = 2 WHERE user_id = 'pinned'");
+  await eventually("it has ended", () => client.lost !== null, 1_000);
+  assert.equal((client.lost as { code?: string }).code, "57P01");
+  await leave("pinned");
+});
+
+for (const mode of ["none", "session"] as const) {
+  Deno.test(`${mode}: refresh ends an idle session whose context has changed, and no other`, async () => {
+    await using front = await resolverFront(bench, mode, CACHED);
+    await listening(front);
+    await join("mover", 1);
+    await using mover = await PgClient.connect(as(front, "mover"));
+    await using stayer = await PgClient.connect(as(front, "alice"));
+    const before = executions(front);
+    await bench.admin.run("SELECT pgvpd_invalidate('*')");
+    await eventually("both were looked at", () => executions(front) >= before + 2);
+    assert.equal(await mover.value("SELECT 1"), 1);
+    await bench.admin.run("UPDATE org_members SET org_id = 2 WHERE user_id = 'mover'");
+    await eventually("it has ended", () => mover.lost !== null, 1_000);
+    assert.equal((mover.lost as { code?: string }).code, "57P01");
+    assert.equal((await seenBy(as(front, "mover"), "app.org_id"))["app.org_id"], "2");
+    assert.equal(await stayer.value("SELECT 1"), 1);
+    await leave("mover");
+  });
+}
+
+Deno.test("an identity is recognised however it is written, and truncation means everybody", async () => {
+  await using front = await resolverFront(bench, "none", CACHED, KEEP);
+  await listening(front);
+  await bench.admin.run("INSERT INTO org_members VALUES ('A0EEBC99-9C0B', 5, 'x', NULL)");
+  const user = as(front, "A0EEBC99-9C0B");
+  assert.equal((await seenBy(user, "app.org_id"))["app.org_id"], "5");
+  const asked = async () => {
+    const before = executions(front);
+    await seenBy(user, "app.org_id");
+    return executions(front) - before;
+  };
+  assert.equal(await asked(), 0);
+  for (
+    const event of [
+      "SELECT pgvpd_invalidate('org_membership', 'a0eebc999c0b')",
+      "SELECT pgvpd_invalidate('org_membership')",
+      "SELECT pgvpd_invalidate('*')",
+      `NOTIFY pgvpd_invalidate, '["broken'`,
+      "NOTIFY pgvpd_invalidate",
+      `SELECT pgvpd_invalidate('org_membership', repeat('x', 9000))`,
+      "BEGIN; CREATE TEMP TABLE kept AS TABLE org_members; TRUNCATE org_members; " +
+      "INSERT INTO org_members TABLE kept; DROP TABLE kept; COMMIT",
+    ]
+  ) {
+    await bench.admin.run(event);
+    await eventually(event, async () => await asked() === 1);
+    assert.equal(await asked(), 0);
+  }
+  const told = front.entries("invalidated").length;
+  await bench.admin.run("SELECT pgvpd_invalidate('org_membership', 'somebody else')");
+  await eventually("it is told", () => front.entries("invalidated").length > told);
+  assert.equal(await asked(), 0);
+  await leave("A0EEBC99-9C0B");
+});
+
+Deno.test("a listener that is lost comes back, and until then nothing is believed", async () => {
+  await using front = await resolverFront(bench, "none", CACHED, KEEP);
+  await listening(front);
+  await seenBy(as(front, "alice"), "app.org_id");
+  assert.ok(front.proxy.resolverStats.cacheSize >= 1);
+  const before = executions(front);
+  await bench.admin.run(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE application_name = 'pgvpd resolvers' AND query LIKE 'LISTEN%'`);
+  await eventually("everything is forgotten", () => front.proxy.resolverStats.cacheSize === 0);
+  await eventually("it listens", () => front.entries("listening for invalidations").length === 2);
+  await seenBy(as(front, "alice"), "app.org_id");
+  await seenBy(as(front, "alice"), "app.org_id");
+  assert.equal(executions(front) - before, 1);
+});
+
+Deno.test("a cache has a size, and databases and roles have their own answers", async () => {
+  await using small = await resolverFront(bench, "none", CACHED, { resolverCacheSize: 1 });
+  await listening(small);
+  for (const user of ["alice", "bob", "alice"]) await seenBy(as(small, user), "app.org_id");
+  assert.equal(small.proxy.resolverStats.cacheSize, 1);
+
+  const toml = `[[resolver]]
+name = "me"
+query = "SELECT current_user AS me, current_database() AS db"
+inject = { "app.me" = "me", "app.db" = "db" }
+cache_ttl = 3600`;
+  await using front = await resolverFront(bench, "none", toml, OWN);
+  for (let turn = 0; turn < 2; turn++) {
+    for (const [role, database] of [["trusty", "trusty"], ["trusty", "pgvpd_test"]] as const) {
+      const login = { port: front.port, user: `${role}.x`, database };
+      assert.deepEqual(await seenBy(login, "app.me", "app.db"), {
+        "app.me": role,
+        "app.db": database,
+      });
+    }
+    const login = { port: front.port, user: "app_user.x", password: APP_PASSWORD };
+    assert.equal((await seenBy(login, "app.me"))["app.me"], "app_user");
+  }
+  assert.equal(front.proxy.resolverStats.executions.get("me"), 3);
+});
+
+Deno.test("resolver_database is where they run, whatever database the client asks for", async () => {
+  const options = { resolverDatabase: "pgvpd_test" };
+  await using front = await resolverFront(bench, "none", CACHED, options);
+  const login = { ...as(front, "alice"), database: "trusty" };
+  assert.equal((await seenBy(login, "app.org_id"))["app.org_id"], "1");
+  await using without = await resolverFront(bench, "none", CACHED);
+  const error = await failure(PgClient.connect({ ...login, port: without.port }));
+  assert.equal(error.code, "28000", "there is no such table in that database");
+});
+
+Deno.test("a leader that leaves takes its query along, and another one asks", async () => {
+  const toml = `[[resolver]]
+name = "slow"
+query = "SELECT pg_sleep(0.4)::text AS a, count(*)::text AS n FROM open_members"
+inject = { "app.n" = "n" }
+cache_ttl = 60`;
+  await using front = await resolverFront(bench, "none", toml, OWN);
+  using leader = await RawClient.connect(front.port);
+  await leader.send(startup({ user: "trusty.x", database: "pgvpd_test" }));
+  await bench.running("pg_sleep(0.4)");
+  const follower = seenBy(as(front, "x"), "app.n");
+  await eventually("both are there", () => front.proxy.connectionsActive === 2);
+  leader.close();
+  assert.ok(Number((await follower)["app.n"]) > 0);
+  assert.equal(front.proxy.resolverStats.executions.get("slow"), 2);
+});
