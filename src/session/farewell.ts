@@ -2,6 +2,8 @@
 
 import { SqlState } from "../codec/codes.ts";
 import { encodeNotice, PgError } from "../codec/error.ts";
+import type { Inbox } from "../net/buffers.ts";
+import { writeAll } from "../net/transport.ts";
 
 /** How long a client may take to read its last message. */
 const LINGER_MS_MAX = 1_000;
@@ -28,6 +30,22 @@ export const STILL_RUNNING: Uint8Array = encodeNotice(
 /** Between such notices: doubled each time. */
 export const PROBE_PAUSE_MS_MIN = 100;
 export const PROBE_PAUSE_MS_MAX = 60_000;
+
+/**
+ * Writes a last message and lets the client read it: what it still sends is read away, because
+ * closing over unread bytes would reset the connection and lose the message.
+ */
+export async function sayGoodbye(client: Inbox, message: Uint8Array | null): Promise<void> {
+  const goodbye = async () => {
+    if (message !== null) await writeAll(client.transport, message);
+    await client.transport.closeWrite();
+    while (!client.ended) {
+      client.take(client.length);
+      await client.fill();
+    }
+  };
+  await lingering(goodbye().catch(() => {}));
+}
 
 /** Waits for a client that reads its last message, but not for ever. */
 export function lingering(over: Promise<void>): Promise<void> {

@@ -4,7 +4,7 @@ import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import type { Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
-import { type Transport, writeAll } from "../net/transport.ts";
+import type { Transport } from "../net/transport.ts";
 import { activityOf, answersOf, type AnyRelay, trafficOf, transactionsOf } from "./activity.ts";
 import { forwardCancel } from "./cancel.ts";
 import { Deadline } from "./deadline.ts";
@@ -21,6 +21,7 @@ import {
 import { checkIn } from "./check_in.ts";
 import type { Lent, Route } from "./lending.ts";
 import type { LiveContext } from "./live_context.ts";
+import { sayGoodbye } from "./farewell.ts";
 import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import { RequestRewriter } from "./rewriting.ts";
@@ -41,8 +42,6 @@ export interface SessionOptions extends HandshakeOptions {
 const REFUSED_HANDSHAKE_MS_MAX = 5_000;
 /** For telling the server that a query is to be cancelled. */
 const CANCEL_MS_MAX = 5_000;
-/** How long a client may take to read why it was refused. */
-const FAREWELL_MS_MAX = 1_000;
 
 const CONTEXT_CHANGED = new PgError(
   SqlState.AdminShutdown,
@@ -358,7 +357,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   async #onFailure(error: unknown): Promise<void> {
     if (error === this.#farewell) {
       this.#log.info("client let go", this.#record());
-      return await this.#sayGoodbye(this.#farewell!.encode());
+      return await sayGoodbye(this.#client, this.#farewell!.encode());
     }
     if (error instanceof ClientGone) {
       return this.#log.debug("client left during the handshake", this.#record());
@@ -370,7 +369,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
         sqlstate: sqlState,
         error: message,
       });
-      return await this.#sayGoodbye(null);
+      return await sayGoodbye(this.#client, null);
     }
     if (error instanceof PgError) {
       this.#log.warn("client refused", {
@@ -379,36 +378,14 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
         error: error.message,
         ...(error.cause instanceof Error ? { cause: error.cause.message } : {}),
       });
-      return await this.#sayGoodbye(error.encode());
+      return await sayGoodbye(this.#client, error.encode());
     }
     this.#log.error("session failed, which is a bug in pgvpd", {
       ...this.#record(),
       error: error instanceof Error ? error.stack ?? error.message : String(error),
     });
     const failure = new PgError(SqlState.InternalError, "internal error in pgvpd");
-    await this.#sayGoodbye(failure.encode());
-  }
-
-  /**
-   * Writes a last message and lets the client read it: what it still sends is read away, because
-   * closing over unread bytes would reset the connection and lose the message.
-   */
-  async #sayGoodbye(message: Uint8Array | null): Promise<void> {
-    const client = this.#client;
-    const goodbye = async () => {
-      if (message !== null) await writeAll(client.transport, message);
-      await client.transport.closeWrite();
-      while (!client.ended) {
-        client.take(client.length);
-        await client.fill();
-      }
-    };
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    await Promise.race([
-      goodbye().catch(() => {}),
-      new Promise((resolve) => timer = setTimeout(resolve, FAREWELL_MS_MAX)),
-    ]);
-    clearTimeout(timer);
+    await sayGoodbye(this.#client, failure.encode());
   }
 
   #record(): Record<string, unknown> {
