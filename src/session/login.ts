@@ -29,8 +29,8 @@ import { ClientGone, UpstreamRefused } from "./endings.ts";
 import type { LoginResolving } from "./login_resolving.ts";
 
 /**
- * authenticating: until AuthenticationOk · greeting: until ReadyForQuery · resolving: until all have
- * answered · confirming: until the context is confirmed · done: the client may speak.
+ * authenticating: until AuthenticationOk · greeting: until ReadyForQuery · resolving: until all
+ * are answered · confirming: until the context is confirmed · done: the client may speak.
  */
 type Phase = "authenticating" | "greeting" | "resolving" | "confirming" | "done";
 
