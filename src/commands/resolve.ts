@@ -11,14 +11,18 @@ import {
   valuesOf,
 } from "../context/resolution.ts";
 import type { ResolverPlan } from "../context/resolver_plan.ts";
-import { parseUsername } from "../context/username.ts";
+import { tenantKeyOf } from "../context/tenant_key.ts";
+import { type Identity, parseUsername } from "../context/username.ts";
 import { PgError } from "../codec/error.ts";
 import { connectUpstream } from "../pool/connect.ts";
 import { QUERY_CANCELED, ResolverConnections } from "../pool/resolver_connections.ts";
 import { StatementFailed } from "../pool/statements.ts";
+import type { NamedUpstream } from "../server_routes.ts";
 import { queryOf } from "../session/resolving.ts";
+import { TenantPolicies } from "../session/tenant_policies.ts";
 import { CommandError } from "./failure.ts";
 import { loadResolvers } from "./resolver_file.ts";
+import { loadTenantFiles } from "./tenant_files.ts";
 import { loadTls } from "./tls_files.ts";
 
 const ROWS_SHOWN = 5;
@@ -46,17 +50,19 @@ export async function resolve(
   const { upstreamUser, contextVariables, resolverUser } = settings;
   const identity = readIdentity(settings, plan, username);
   const known = contextVariables.map((name, index) => ({ name, value: identity.values[index]! }));
-  const user = resolverUser ?? upstreamUser ?? identity.role;
-  const own = resolverUser === null ? settings.upstreamPassword : settings.resolverPassword;
-  const where = (resolverUser === null ? null : settings.resolverDatabase) ?? database ??
-    identity.role;
+  const routed = upstreamOf(settings, identity);
+  const user = resolverUser ?? routed?.user ?? upstreamUser ?? identity.role;
+  const own = resolverUser === null
+    ? routed?.password ?? settings.upstreamPassword
+    : settings.resolverPassword;
+  const where = (resolverUser === null ? null : settings.resolverDatabase) ?? routed?.database ??
+    database ?? identity.role;
+  const server = routed?.options ?? {
+    ...{ host: settings.upstreamHost, port: settings.upstreamPort },
+    tls: loadTls(settings).upstream,
+  };
   const connections = new ResolverConnections({
-    connect: (signal) =>
-      connectUpstream({
-        ...{ host: settings.upstreamHost, port: settings.upstreamPort },
-        keepAlive: settings.tcpKeepalive,
-        tls: loadTls(settings).upstream,
-      }, signal),
+    connect: (signal) => connectUpstream({ ...server, keepAlive: settings.tcpKeepalive }, signal),
     credentials: { user, password: own ?? environmentPassword() },
     size: 1,
   });
@@ -75,6 +81,14 @@ export async function resolve(
   } finally {
     await connections.close();
   }
+}
+
+/** The tenant's own upstream; null: it has none. */
+function upstreamOf(settings: Settings, identity: Identity): NamedUpstream | null {
+  const { file, upstreams } = loadTenantFiles(settings);
+  const tenant = tenantKeyOf(identity, settings.tenantKey, settings.contextVariables);
+  const { upstream } = new TenantPolicies(settings, file).of(tenant);
+  return upstream === null ? null : upstreams.get(upstream)!;
 }
 
 /** Where neither resolver_password nor upstream_password says it: as psql, from PGPASSWORD. */

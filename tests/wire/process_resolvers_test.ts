@@ -146,6 +146,28 @@ The session would begin with:
   assert.match((await run("app_user")).err, /separator/);
 });
 
+Deno.test("pgvpd resolve asks where the tenant's database is", async () => {
+  const { directory, config } = await files(MEMBERSHIP);
+  await using _directory = directory;
+  const tenants = await directory.write(
+    "tenants.toml",
+    `[tenants.alice]
+upstream = "other"
+[upstreams.other]
+host = "localhost"
+database = "nowhere"
+`,
+  );
+  await Deno.writeTextFile(config, `tenants = ${tenants}\n`, { append: true });
+  const asked = (name: string) =>
+    pgvpd(["resolve", `trusty.${name}`, "--database", "pgvpd_test", "-c", config]);
+  const [moved, stays] = [await asked("alice"), await asked("bob")];
+  assert.match(moved.out, /^In database "nowhere" as "resolver":/);
+  assert.match(moved.out + moved.err, /database "nowhere" does not exist/);
+  assert.match(stays.out, /^In database "pgvpd_test" as "resolver":/);
+  assert.equal(stays.code, 0, stays.err);
+});
+
 Deno.test("pgvpd resolve shows what the server says, which no client hears", async () => {
   const { directory, config, resolvers } = await files(
     MEMBERSHIP.replace("FROM org_members", "FROM nowhere"),
