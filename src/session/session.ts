@@ -4,6 +4,8 @@ import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import type { Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
+import { failureText } from "../pool/invalidation_listener.ts";
+import { TlsError } from "../net/tls_engine.ts";
 import type { Transport } from "../net/transport.ts";
 import { activityOf, answersOf, type AnyRelay, trafficOf, transactionsOf } from "./activity.ts";
 import { forwardCancel } from "./cancel.ts";
@@ -291,9 +293,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   cancelStatement(limitMs: number): void {
     this.#log.info("statement is over its time limit", { ...this.#record(), limit_ms: limitMs });
     this.#canceller?.().catch((error) => {
-      this.#log.warn("statement could not be cancelled", {
-        error: error instanceof Error ? error.message : String(error),
-      });
+      this.#log.warn("statement could not be cancelled", { error: failureText(error) });
     });
   }
 
@@ -343,9 +343,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       await cancel();
       this.#log.info("abandoned query cancelled");
     } catch (error) {
-      this.#log.warn("abandoned query could not be cancelled", {
-        error: error instanceof Error ? error.message : String(error),
-      });
+      this.#log.warn("abandoned query could not be cancelled", { error: failureText(error) });
     }
   }
 
@@ -360,7 +358,11 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       return await sayGoodbye(this.#client, this.#farewell!.encode());
     }
     if (error instanceof ClientGone) {
-      return this.#log.debug("client left during the handshake", this.#record());
+      if (!(error.cause instanceof TlsError)) {
+        return this.#log.debug("client left during the handshake", this.#record());
+      }
+      const fields = { ...this.#record(), error: error.cause.message };
+      return this.#log.warn("TLS handshake with the client failed", fields);
     }
     if (error instanceof UpstreamRefused) {
       const { sqlState, message } = error.fields;

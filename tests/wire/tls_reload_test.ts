@@ -69,6 +69,16 @@ Deno.test("new certificates by SIGHUP and by a change of the files; open connect
   for (const client of [first, second]) await answers(client);
 });
 
+Deno.test("a client that does not trust the certificate is in the log, with what it said", async () => {
+  await using directory = await TestDirectory.make();
+  await using process = await serve(await write(directory, await makeServer(ROOT)));
+  await failure(loggedIn(process, OTHER));
+  const { level, error } = await process.logged("TLS handshake with the client failed");
+  assert.match(String(level), /warn/i);
+  assert.match(String(error), /alert|certificate|CA/i);
+  await inUse(process, ROOT);
+});
+
 /** The same key, encrypted. */
 function encrypted(one: TestCertificate): string {
   return createPrivateKey(one.keyPem)
