@@ -11,8 +11,10 @@ const MB = 1_000_000;
 const GROWTH_MIB_MAX = 60;
 const POOL_SIZE = 20;
 const WAITING = 1_000;
-/** A waiting client's share of the process: its socket's buffers, a session, a place in the queue. */
-// At the peak, garbage included: 46 to 65 were seen. One buffer of 64 KiB for each would be too much.
+/**
+ * A waiting client's share of the process: its socket's buffers, a session, a place in the queue,
+ * and garbage, at the peak: 46 to 65 were seen. A buffer of 64 KiB for each would be too much.
+ */
 const WAITING_KIB_MAX = 100;
 
 let bench: Bench;
