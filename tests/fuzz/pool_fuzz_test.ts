@@ -34,7 +34,7 @@ import {
   TERMINATE,
   text,
 } from "../support/messages.ts";
-import { Random, randomPieces } from "../support/random.ts";
+import { firstSeed, Random, randomPieces } from "../support/random.ts";
 import { ScriptedPeer } from "../support/scripted_peer.ts";
 import { startSession } from "../support/session_world.ts";
 import { poolingDefaults } from "../support/pooling_defaults.ts";
@@ -212,7 +212,8 @@ async function oneClient(random: Random): Promise<void> {
   for (let turn = 0; !isJudged() && turn < (clean ? 2_000 : mayWait); turn++) {
     await new Promise((resolve) => setTimeout(resolve, 0));
   }
-  await say(random.chance(0.5) ? mutated(rest, random) : rest);
+  const said = random.chance(0.5) ? mutated(rest, random) : rest;
+  await say(said);
   if (random.chance(0.3)) client.transport.reset();
   else if (random.chance(0.7)) await client.transport.closeWrite();
   else client.transport.close();
@@ -224,7 +225,9 @@ async function oneClient(random: Random): Promise<void> {
   const bugs = session.log.filter(({ level }) => level === "error");
   assert.deepEqual(bugs, [], "no bug was found in pgvpd");
   assert(session.clientSide.closed, "the client's connection is closed");
-  if (!knows) {
+  // Where the proof was cut away, the password may stand among what is said after it.
+  const knowsByLuck = new TextDecoder("latin1").decode(join(...login, said)).includes(SECRET);
+  if (!knows && !knowsByLuck) {
     assert(!server.heard.some((words) => words.includes(MARKED)), "nothing before the password");
     assert.equal(pool.stats.checkouts, 0, "a stranger was lent a connection");
   }
@@ -256,8 +259,8 @@ async function inTime(client: Promise<void>): Promise<void> {
 }
 
 Deno.test("pool fuzz: no bytes of a client bring a session, a pool or the next client down", async () => {
-  const asked = Deno.env.get("FUZZ_SEED");
-  const first = asked === undefined ? Date.now() % 2 ** 31 : Number(asked);
+  const isRepeated = Deno.env.has("FUZZ_SEED");
+  const first = firstSeed("FUZZ_SEED");
   const end = performance.now() + 2 * FUZZ_MS;
   let seed = first;
   const rejections: unknown[] = [];
@@ -275,9 +278,9 @@ Deno.test("pool fuzz: no bytes of a client bring a session, a pool or the next c
         throw new FuzzFailure(seed, error);
       }
       seed++;
-    } while (asked === undefined && performance.now() < end);
+    } while (!isRepeated && performance.now() < end);
   } finally {
     globalThis.removeEventListener("unhandledrejection", onRejection);
   }
-  assert(asked !== undefined || seed - first > 50, `only ${seed - first} clients`);
+  assert(isRepeated || seed - first > 50, `only ${seed - first} clients`);
 });

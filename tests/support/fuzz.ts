@@ -1,6 +1,6 @@
 // Fuzzing with seeds: every case follows from one number, and a failure prints it.
 
-import { Random } from "./random.ts";
+import { firstSeed, Random } from "./random.ts";
 
 /** One case: throws when what it tries is not as it must be. */
 export type FuzzCase = (random: Random) => void;
@@ -22,18 +22,17 @@ export class FuzzFailure extends Error {
  *
  * @returns how many were tried.
  */
-export function fuzz(one: FuzzCase, msMax: number, firstSeed = Date.now() % 2 ** 31): number {
-  const asked = Deno.env.get("FUZZ_SEED");
-  if (asked !== undefined) {
-    tryCase(one, Number(asked));
+export function fuzz(one: FuzzCase, msMax: number, first = firstSeed("FUZZ_SEED")): number {
+  if (Deno.env.has("FUZZ_SEED")) {
+    tryCase(one, first);
     return 1;
   }
   const end = performance.now() + msMax;
-  let seed = firstSeed;
+  let seed = first;
   do {
     for (let count = 0; count < 50; count++) tryCase(one, seed++);
   } while (performance.now() < end);
-  return seed - firstSeed;
+  return seed - first;
 }
 
 function tryCase(one: FuzzCase, seed: number): void {

@@ -1,5 +1,16 @@
 // Randomness that can be repeated: everything follows from a seed, and a failing test prints it.
 
+/**
+ * The seed that a randomised test begins with. The same one every time, so that a change is judged
+ * by what it changes; with `SEEDS=random` another one each time, which is how bugs are looked for;
+ * and the one in `variable` when a failure is repeated.
+ */
+export function firstSeed(variable: string): number {
+  const asked = Deno.env.get(variable);
+  if (asked !== undefined) return Number(asked);
+  return Deno.env.get("SEEDS") === "random" ? Date.now() % 2 ** 31 : 1_000;
+}
+
 /** A generator of integers (mulberry32); the same seed gives the same numbers. */
 export class Random {
   #state: number;

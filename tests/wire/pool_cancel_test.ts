@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { Bench, DATABASE, eventually, failure, type Front } from "../support/wire_bench.ts";
 import { psqlCommand, psqlMissing } from "../support/wire_clients.ts";
-import { Random } from "../support/random.ts";
+import { firstSeed, Random } from "../support/random.ts";
 import {
   atRest,
   connectPooled,
@@ -132,7 +132,7 @@ function extended(sql: string): Uint8Array[] {
 }
 
 Deno.test("cancel requests that race with reconnects never hit the next owner", async () => {
-  const seed = Number(Deno.env.get("SEED") ?? Date.now() % 1e9);
+  const seed = firstSeed("SEED");
   console.log(`seed ${seed}`);
   const random = new Random(seed);
   await using front = await pooledFront(bench);

@@ -13,7 +13,7 @@ import {
   servedBy,
   WHO,
 } from "../support/wire_logins.ts";
-import { Random } from "../support/random.ts";
+import { firstSeed, Random } from "../support/random.ts";
 import {
   concat,
   cstring,
@@ -244,7 +244,7 @@ for (const [what, messages] of Object.entries(LEFT_BEHIND)) {
 }
 
 Deno.test("logged in, random bytes: the next one is served, a hundred times", async () => {
-  const seed = Number(Deno.env.get("SEED") ?? Date.now() % 2 ** 31);
+  const seed = firstSeed("SEED");
   const random = new Random(seed);
   const types = "QPBEDSCHFdcfpX!RZTKN\0";
   try {

@@ -2,7 +2,7 @@
 // sees its own tenant's rows (W1).
 
 import assert from "node:assert/strict";
-import { Random } from "../support/random.ts";
+import { firstSeed, Random } from "../support/random.ts";
 import { Bench, type Front } from "../support/wire_bench.ts";
 import {
   atRest,
@@ -218,7 +218,7 @@ async function replay({ front, seed, poolSize, variants }: Run): Promise<number>
 for (const poolSize of [1, 2]) {
   const variants = VARIANTS / 2;
   Deno.test(`${variants} disconnects in the middle, pool_size ${poolSize}`, async () => {
-    const seed = Number(Deno.env.get("SEED") ?? Date.now() % 1e9);
+    const seed = firstSeed("SEED");
     const share = Math.ceil(variants / LANES);
     const inherited = await Promise.all(
       Array.from({ length: LANES }, async (_, lane) => {

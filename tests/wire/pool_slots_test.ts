@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
-import { Random } from "../support/random.ts";
+import { firstSeed, Random } from "../support/random.ts";
 import { Bench, DATABASE, eventually, type Front, type LogEntry } from "../support/wire_bench.ts";
 import { atRest, beginLogin, connectPooled, pooledFront, sumOf } from "../support/wire_pool.ts";
 import { cstring, int16, int32, message, RawClient, startup } from "../support/wire_raw_client.ts";
@@ -213,7 +213,7 @@ function heapUsed(): number {
 }
 
 Deno.test(`${KILLS} deaths of clients, backends and servers leave nothing behind`, async () => {
-  const seed = Number(Deno.env.get("SEED") ?? Date.now() % 1e9);
+  const seed = firstSeed("SEED");
   await using front = await pooledFront(bench, {
     poolSize: POOL_SIZE,
     poolCheckoutTimeout: 500,
