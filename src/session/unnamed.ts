@@ -53,7 +53,7 @@ export class UnnamedStatement {
     };
     this.#closed = {
       withheld: false,
-      replied: (batch) => void (batch === this.#closedIn && (this.#sizeClosed = 0)),
+      replied: (batch) => this.#closeDone(batch),
       failed: (batch) => this.#closeFailed(batch),
     };
   }
@@ -100,6 +100,7 @@ export class UnnamedStatement {
   /** A simple query is sent, which drops it. */
   drop(home: UnnamedHome): void {
     this.#size = 0;
+    this.deallocatesAll = false;
     home.unnamedOwner = null;
   }
 
@@ -109,6 +110,12 @@ export class UnnamedStatement {
     this.#closedIn = this.#fates.batch;
     this.#size = 0;
     this.#fates.push(this.#closed);
+  }
+
+  #closeDone(batch: number): void {
+    if (batch !== this.#closedIn) return;
+    this.#sizeClosed = 0;
+    if (this.#size === 0) this.deallocatesAll = false;
   }
 
   #closeFailed(batch: number): void {

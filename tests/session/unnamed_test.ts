@@ -82,3 +82,22 @@ Deno.test("of a large one there is no text", () => {
   unitOver(fates, 1);
   assert.deepEqual([unnamed.isOn(home), unnamed.isKnown], [true, false]);
 });
+
+Deno.test("what deallocated all statements does so no more once it is dropped or closed", () => {
+  const { fates, home, unnamed } = world();
+  unnamed.parse(home, TEXT, 0, TEXT.length);
+  unnamed.deallocatesAll = true;
+  unitOver(fates, 1);
+  unnamed.drop(home);
+  assert.equal(unnamed.deallocatesAll, false, "a simple query drops it");
+
+  unnamed.parse(home, TEXT, 0, TEXT.length);
+  unnamed.deallocatesAll = true;
+  unitOver(fates, 1);
+  unnamed.close();
+  unitOver(fates, 0);
+  assert.equal(unnamed.deallocatesAll, true, "the Close was skipped");
+  unnamed.close();
+  unitOver(fates, 1);
+  assert.equal(unnamed.deallocatesAll, false, "the Close was answered");
+});
