@@ -261,11 +261,11 @@ export async function contextOf(
 ): Promise<SessionContext> {
   const { live = null } = who;
   if (live === null) return who.context;
-  const run = queryRunner(pooling.checkout, key, who.share);
+  const runner = queryRunner(pooling.checkout, key, who.share);
   const context = await whileClientStays(
     client,
     deadline,
-    (signal) => live.resolve(run, signal, (phase) => deadline.phase = phase),
+    (signal) => live.resolve(runner, signal, (phase) => deadline.phase = phase),
     () => {},
   );
   checkLists({ ...who, context }, pooling);

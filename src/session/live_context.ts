@@ -6,8 +6,12 @@ import type { Question } from "../context/resolver_cache.ts";
 import type { ResolverPlan } from "../context/resolver_plan.ts";
 import type { ResolverQuery, ResolverReplies } from "../protocol/resolver_query.ts";
 
-/** Runs a query where no connections for resolvers are configured: on the client's own. */
-export type RunQuery = (query: ResolverQuery, signal: AbortSignal) => Promise<ResolverReplies>;
+/** Runs queries where no connections for resolvers are configured. */
+export interface QueryRunner {
+  /** It is one client's own connection: what it answers may be true for that client alone. */
+  readonly isPrivate: boolean;
+  run(query: ResolverQuery, signal: AbortSignal): Promise<ResolverReplies>;
+}
 
 /** Who has a context. */
 export interface ContextHolder {
@@ -42,7 +46,7 @@ export interface Oracle {
   ask(
     question: Question,
     call: ResolverCall,
-    run: RunQuery | null,
+    runner: QueryRunner | null,
     signal: AbortSignal,
   ): Promise<ResolverValues>;
   /** From now on the session hears when an answer to the question is not true any more. */
@@ -75,12 +79,12 @@ export class LiveContext implements Disposable {
   /**
    * Derives the context. When it is the same as before, it is the same object.
    *
-   * @param run where there are no connections for resolvers; null: there is no way then.
+   * @param runner where there are no connections for resolvers; null: there is no way then.
    * @param onPhase is told what is being waited for.
    * @throws {PgError} 28000 · the signal's reason.
    */
   async resolve(
-    run: RunQuery | null,
+    runner: QueryRunner | null,
     signal: AbortSignal,
     onPhase: (phase: string) => void = () => {},
   ): Promise<SessionContext> {
@@ -95,7 +99,7 @@ export class LiveContext implements Disposable {
       for (;;) {
         for (const call of resolution.begin()) {
           const { name } = call.resolver;
-          const answered = this.#ask(call, run, until).then((values) => {
+          const answered = this.#ask(call, runner, until).then((values) => {
             running.delete(name);
             resolution.answer(call.resolver, values);
           });
@@ -149,7 +153,11 @@ export class LiveContext implements Disposable {
     this.#questions = [];
   }
 
-  #ask(call: ResolverCall, run: RunQuery | null, signal: AbortSignal): Promise<ResolverValues> {
+  #ask(
+    call: ResolverCall,
+    runner: QueryRunner | null,
+    signal: AbortSignal,
+  ): Promise<ResolverValues> {
     const { name, fingerprint } = call.resolver;
     const question = {
       database: this.#oracle.databaseFor(this.client),
@@ -162,6 +170,6 @@ export class LiveContext implements Disposable {
       this.#questions.push(question);
       this.#oracle.watch(question, this);
     }
-    return this.#oracle.ask(question, call, run, signal);
+    return this.#oracle.ask(question, call, runner, signal);
   }
 }

@@ -11,7 +11,7 @@ import {
   ResolverReplies,
 } from "../protocol/resolver_query.ts";
 import type { Deadline } from "./deadline.ts";
-import type { LiveContext } from "./live_context.ts";
+import type { LiveContext, QueryRunner } from "./live_context.ts";
 
 interface Asked {
   readonly query: ResolverQuery;
@@ -31,6 +31,11 @@ export class LoginResolving implements Disposable {
   #failure: { readonly error: unknown } | null = null;
   #phase = "running resolvers";
   #change = Promise.withResolvers<void>();
+  /** It has the client's context already, and what the client brought. */
+  readonly #runner: QueryRunner = {
+    isPrivate: true,
+    run: (query, signal) => this.#run(query, signal),
+  };
 
   constructor(live: LiveContext, deadline: Deadline) {
     this.#live = live;
@@ -50,7 +55,7 @@ export class LoginResolving implements Disposable {
   /** The client has logged in. */
   start(): void {
     const signal = AbortSignal.any([this.#deadline.signal, this.#abandoned.signal]);
-    this.#live.resolve(this.#run, signal, (phase) => this.#phase = phase).then((context) => {
+    this.#live.resolve(this.#runner, signal, (phase) => this.#phase = phase).then((context) => {
       this.#context = context;
       this.#tell();
     }, (error) => {
@@ -95,14 +100,14 @@ export class LoginResolving implements Disposable {
     this.#abandoned.abort();
   }
 
-  readonly #run = (query: ResolverQuery, signal: AbortSignal): Promise<ResolverReplies> => {
+  #run(query: ResolverQuery, signal: AbortSignal): Promise<ResolverReplies> {
     const { promise, resolve, reject } = Promise.withResolvers<ResolverReplies>();
     this.#waiting.push({ query, replies: new ResolverReplies(), resolve, reject });
     signal.addEventListener("abort", () => reject(signal.reason), { once: true });
     if (signal.aborted) reject(signal.reason);
     this.#tell();
     return promise;
-  };
+  }
 
   #tell(): void {
     this.#change.resolve();

@@ -27,8 +27,8 @@ import {
   type ContextHolder,
   LiveContext,
   type Oracle,
+  type QueryRunner,
   type ResolverClient,
-  type RunQuery,
 } from "./live_context.ts";
 import { Rechecks } from "./rechecks.ts";
 
@@ -183,12 +183,14 @@ export class Resolvers implements Oracle {
   async ask(
     question: Question,
     call: ResolverCall,
-    run: RunQuery | null,
+    runner: QueryRunner | null,
     signal: AbortSignal,
   ): Promise<ResolverValues> {
     const { cacheTtl } = call.resolver;
-    if (cacheTtl === 0) return await this.#run(question, call, run, signal);
     for (;;) {
+      if (cacheTtl === 0 || this.#isPrivate(runner)) {
+        return await this.#run(question, call, runner, signal);
+      }
       const known = this.#cache.find(question);
       if (known !== undefined) {
         this.#cacheHits++;
@@ -196,7 +198,7 @@ export class Resolvers implements Oracle {
       }
       this.#cacheMisses++;
       try {
-        return await this.#board(question, call, run, signal);
+        return await this.#board(question, call, runner, signal);
       } catch (error) {
         if (!(error instanceof Deserted) || signal.aborted) throw error;
       }
@@ -206,7 +208,7 @@ export class Resolvers implements Oracle {
   #board(
     question: Question,
     call: ResolverCall,
-    run: RunQuery | null,
+    runner: QueryRunner | null,
     signal: AbortSignal,
   ): Promise<ResolverValues> {
     const ttlMs = this.#mayKeep(question.database) ? call.resolver.cacheTtl : 0;
@@ -220,11 +222,12 @@ export class Resolvers implements Oracle {
     };
     signal.addEventListener("abort", leave, { once: true });
     if (isNew) {
-      // On connections of its own it is for whoever waits; on a client's, as long as that is there.
+      // On connections of its own it is for whoever waits; on a pool's, as long as the client is
+      // there whose turn it is.
       const deserted = new AbortController();
       flight.onDeserted = () => deserted.abort(new Deserted());
       const until = this.hasConnections ? deserted.signal : signal;
-      this.#run(question, call, run, until).then(
+      this.#run(question, call, runner, until).then(
         (values) => flight.land(values),
         (error) => flight.crash(until.aborted ? new Deserted() : error),
       );
@@ -236,7 +239,7 @@ export class Resolvers implements Oracle {
   async #run(
     { database }: Question,
     { resolver, inputs }: ResolverCall,
-    run: RunQuery | null,
+    runner: QueryRunner | null,
     signal: AbortSignal,
   ): Promise<ResolverValues> {
     const { name } = resolver;
@@ -245,9 +248,11 @@ export class Resolvers implements Oracle {
     try {
       const query = queryOf({ resolver, inputs });
       const connections = this.#connections;
-      if (connections === null && run === null) throw unresolved(`"${name}" cannot be asked now`);
+      if (connections === null && runner === null) {
+        throw unresolved(`"${name}" cannot be asked now`);
+      }
       const replies = connections === null
-        ? await run!(query, signal)
+        ? await runner!.run(query, signal)
         : await connections.run(database, query, signal);
       const values = valuesOf(resolver, replies);
       this.log.debug("resolver has answered", {
@@ -261,6 +266,14 @@ export class Resolvers implements Oracle {
       count(this.#errors, name);
       throw this.#failed(resolver, database, error);
     }
+  }
+
+  /**
+   * On a connection with a client's context, or with what it brought, a query may find what no
+   * other client may see: neither kept nor shared, whatever the question.
+   */
+  #isPrivate(runner: QueryRunner | null): boolean {
+    return !this.hasConnections && runner?.isPrivate === true;
   }
 
   /** Whether it will be heard of when an answer from there is not true any more. */

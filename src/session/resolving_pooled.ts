@@ -6,7 +6,7 @@ import type { TenantShare } from "../pool/fairness.ts";
 import type { Lease } from "../pool/pool.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
 import { runOnFree } from "../pool/resolver_connections.ts";
-import type { RunQuery } from "./live_context.ts";
+import type { QueryRunner } from "./live_context.ts";
 
 /** Which connections are alike: those that differ in this are never exchanged for each other. */
 export interface PoolKey {
@@ -34,11 +34,12 @@ export function queryRunner(
   checkout: Checkout,
   key: PoolKey,
   share?: () => TenantShare,
-): RunQuery {
-  return (query, signal) =>
+): QueryRunner {
+  const run: QueryRunner["run"] = (query, signal) =>
     runOnFree(() => checkout(key, NO_CONTEXT, signal, share?.()), query, signal, async (member) => {
       const isClean = await member.reset(signal); // never with what another client has left
       member.contextKey = null;
       return isClean;
     });
+  return { isPrivate: false, run };
 }

@@ -20,7 +20,7 @@ import {
   type PoolTarget,
 } from "./lending.ts";
 import { type LinkedClient, Linker } from "./linking.ts";
-import type { LiveContext, RunQuery } from "./live_context.ts";
+import type { LiveContext, QueryRunner } from "./live_context.ts";
 import { whileClientStays } from "./presence.ts";
 import { queryRunner } from "./resolving_pooled.ts";
 
@@ -82,9 +82,9 @@ function contextRenewal(
 ): LinkedClient["renewContext"] {
   const { live = null } = who;
   if (live === null) return undefined;
-  const run = queryRunner(pooling.checkout, key, who.share);
+  const runner = queryRunner(pooling.checkout, key, who.share);
   const renew = async (signal: AbortSignal) => {
-    const context = await renewed(live, run, signal);
+    const context = await renewed(live, runner, signal);
     checkLists({ ...who, context }, pooling);
     return context;
   };
@@ -92,10 +92,10 @@ function contextRenewal(
 }
 
 /** @throws {PgError} also when it takes too long: nobody else watches the time here. */
-async function renewed(live: LiveContext, run: RunQuery, signal: AbortSignal) {
+async function renewed(live: LiveContext, runner: QueryRunner, signal: AbortSignal) {
   const late = AbortSignal.timeout(RENEWAL_MS_MAX);
   try {
-    return await live.resolve(run, AbortSignal.any([signal, late]));
+    return await live.resolve(runner, AbortSignal.any([signal, late]));
   } catch (error) {
     throw late.aborted && !signal.aborted ? unresolved("it took too long", error) : error;
   }

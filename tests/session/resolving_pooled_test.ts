@@ -25,7 +25,7 @@ async function clean(server: ScriptedPeer): Promise<void> {
 /** A pool of given backends, and what became of them. */
 function pool(...members: PooledBackend[]) {
   const fates: string[] = [];
-  const run = queryRunner((key, contextKey) => {
+  const { run, isPrivate } = queryRunner((key, contextKey) => {
     assert.deepEqual([key, contextKey], [KEY, ""]);
     const member = members.shift()!;
     let isOver = false;
@@ -42,6 +42,7 @@ function pool(...members: PooledBackend[]) {
       [Symbol.dispose]: () => end("discarded"),
     });
   }, KEY);
+  assert.equal(isPrivate, false, "it is as nobody's");
   return { run, fates };
 }
 

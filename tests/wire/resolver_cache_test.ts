@@ -19,7 +19,8 @@ import {
   type Front,
 } from "../support/wire_bench.ts";
 import { PgClient } from "../support/wire_clients.ts";
-import { RawClient, startup } from "../support/wire_raw_client.ts";
+import { beginLogin } from "../support/wire_pool.ts";
+import { RawClient } from "../support/wire_raw_client.ts";
 
 let bench: Bench;
 Deno.test.beforeAll(async () => {
@@ -282,10 +283,10 @@ name = "me"
 query = "SELECT current_user AS me, current_database() AS db"
 inject = { "app.me" = "me", "app.db" = "db" }
 cache_ttl = 3600`;
-  await using front = await resolverFront(bench, "none", toml, OWN);
+  await using front = await resolverFront(bench, "session", toml, OWN);
   for (let turn = 0; turn < 2; turn++) {
     for (const [role, database] of [["trusty", "trusty"], ["trusty", "pgvpd_test"]] as const) {
-      const login = { port: front.port, user: `${role}.x`, database };
+      const login = { ...as(front, "x"), user: `${role}.x`, database };
       assert.deepEqual(await seenBy(login, "app.me", "app.db"), {
         "app.me": role,
         "app.db": database,
@@ -313,9 +314,10 @@ name = "slow"
 query = "SELECT pg_sleep(0.4)::text AS a, count(*)::text AS n FROM open_members"
 inject = { "app.n" = "n" }
 cache_ttl = 60`;
-  await using front = await resolverFront(bench, "none", toml, OWN);
+  const options = { ...OWN, poolAuth: "cleartext" } as const;
+  await using front = await resolverFront(bench, "transaction", toml, options);
   using leader = await RawClient.connect(front.port);
-  await leader.send(startup({ user: "trusty.x", database: "pgvpd_test" }));
+  await beginLogin(leader, { user: "trusty.x", database: "pgvpd_test" });
   await bench.running("pg_sleep(0.4)");
   const follower = seenBy(as(front, "x"), "app.n");
   await eventually("both are there", () => front.proxy.connectionsActive === 2);
