@@ -41,6 +41,66 @@ Deno.test("what a notification is about", () => {
   assert.equal(about('["org", "A0-b"]'), true, "another number of inputs is no answer to compare");
 });
 
+Deno.test("a value that may be spelled in several ways is found in each of them", () => {
+  const same: string[][] = [
+    [
+      "42",
+      " 42\t",
+      "+42",
+      "042",
+      "0x2a",
+      "0X2A",
+      "0b101010",
+      "0o52",
+      "0x_2a",
+      "4_2",
+      "42.0",
+      "42.",
+    ],
+    ["42", "4.2e1", ".42E+2", "420e-1", "0x1.5p5", "4_2.0"],
+    ["0", "-0", "000", "0x0", ".0", "0e9", "f", "false", "off", "no", "n", "OFF "],
+    ["1", "t", "tr", "true", "TRUE", "y", "yes", "on", " On"],
+    ["-Infinity", "-inf", "-INF"],
+    ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11"],
+    ["a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11", "{a0eebc999c0b4ef8bb6d6bb9bd380a11}"],
+  ];
+  for (const spellings of same) {
+    for (const asked of spellings) {
+      const index = new AskedIndex<string>();
+      const question = { database: "d", resolver: "org", inputs: ["x", asked] };
+      index.add(question, "it");
+      for (const told of spellings) {
+        const about = (who: string) => parseInvalidation("d", JSON.stringify(["org", who, told]));
+        assert.equal(index.find(about("X")).size, 1, `${asked} is ${told}`);
+      }
+      index.remove(question, "it");
+      assert.equal(index.find(parseInvalidation("d", "*")).size, 0);
+    }
+  }
+});
+
+Deno.test("what is spelled in one way is not taken for another, whatever stands beside it", () => {
+  const index = new AskedIndex<string>();
+  const ask = (...inputs: string[]) =>
+    index.add({ database: "d", resolver: "org", inputs }, inputs.join());
+  ask("alice", "true");
+  ask("bob", "t");
+  ask("alice", "4.0");
+  ask("alice", "5");
+  ask("0b6a2c0e-0000-4000-8000-00000000000a", "0e");
+  ask("0b101", "7");
+  const found = (...told: string[]) =>
+    [...index.find(parseInvalidation("d", JSON.stringify(["org", ...told])))].toSorted();
+  const alice = ["alice,4.0", "alice,5", "alice,true"];
+  const uuid = "0b6a2c0e-0000-4000-8000-00000000000a";
+  assert.deepEqual(found("alice", "5"), alice);
+  assert.deepEqual(found("alice", "6"), ["alice,4.0", "alice,true"]);
+  assert.deepEqual(found("alice", "on"), ["0b101,7", `${uuid},0e`, ...alice]);
+  assert.deepEqual(found(uuid.toUpperCase(), "0e"), [`${uuid},0e`]);
+  assert.deepEqual(found("carol", "7"), ["0b101,7"]);
+  assert.deepEqual(found("carol", "8"), []);
+});
+
 Deno.test("an index holds what was added and not removed, under all of its questions", () => {
   const index = new AskedIndex<number>();
   const question = (name: string, ...inputs: string[]) => ({

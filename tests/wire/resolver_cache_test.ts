@@ -257,6 +257,37 @@ Deno.test("an identity is recognised however it is written, and truncation means
   await leave("A0EEBC99-9C0B");
 });
 
+Deno.test("however a number or a boolean is written, the trigger's event is about it", async () => {
+  await bench.admin.run(`
+    CREATE TABLE flags (id int, is_on bool, word text);
+    INSERT INTO flags VALUES (42, true, 'first');
+    GRANT SELECT ON flags TO resolver;
+    CREATE TRIGGER pgvpd_invalidate AFTER UPDATE ON flags
+      FOR EACH ROW EXECUTE FUNCTION pgvpd_invalidate_on_change('flag', 'id', 'is_on')`);
+  const toml = `[[resolver]]
+name = "flag"
+query = "SELECT word FROM flags WHERE id = $1::numeric AND is_on = $2::bool"
+params = ["app.id", "app.on"]
+inject = { "app.word" = "word" }
+cache_ttl = 3600`;
+  const contextVariables = ["app.id", "app.on"];
+  await using front = await resolverFront(bench, "none", toml, { ...KEEP, contextVariables });
+  const word = async (id: string) => (await seenBy(as(front, id), "app.word"))["app.word"];
+  await word("1:f");
+  await eventually("it listens", () => front.entries("listening for invalidations").length > 0);
+  await front.empty();
+  const asked = [" 42:t", "+42:TRUE", "042:yes", "42.0:on", "4.2e1:1", "42:tru"];
+  for (const change of ["second", "third"]) {
+    await bench.admin.rows("UPDATE flags SET word = $1", [change]);
+    for (const id of asked) {
+      await eventually(`${id} sees it`, async () => await word(id) === change);
+    }
+  }
+  const executions = front.proxy.resolverStats.executions.get("flag");
+  for (const id of asked) await word(id);
+  assert.equal(front.proxy.resolverStats.executions.get("flag"), executions, "all are kept");
+});
+
 Deno.test("a listener that is lost comes back, and until then nothing is believed", async () => {
   await using front = await resolverFront(bench, "none", CACHED, KEEP);
   await listening(front);
