@@ -31,7 +31,8 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
   readonly #abandoned = new AbortController();
   #lease: Lease<PooledBackend> | null = null;
   #member: PooledBackend | null = null;
-  #kept = false;
+  /** Why the client keeps its backend; null while it does not, or nobody was told yet. */
+  #keptFor: string | null = null;
   #linking = false;
   #restoreDue = false;
   /** The ReadyForQuery at which it is restored has come. */
@@ -194,8 +195,8 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
   }
 
   #keepBackend(member: PooledBackend, reason: string): void {
-    if (this.#kept) return;
-    this.#kept = true;
+    if (this.#keptFor !== null) return;
+    this.#keptFor = reason;
     this.#onKept(reason, member);
   }
 
@@ -368,7 +369,7 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
     const before = new Array<[string, string]>(...parameters);
     member.backend.fates = null; // what is said now is none of the client's
     if (member.backend.takeStatementsLost()) { // it was DISCARD ALL: nothing binds to a backend now
-      if (this.requests.keep !== "protocol") this.requests.keep = null;
+      if (this.requests.keep !== "protocol") this.requests.keep = this.#keptFor = null;
     }
     try {
       // Half a message of the client's would take what pgvpd says for its other half.

@@ -202,6 +202,27 @@ Deno.test("transaction: refresh ends a client that keeps its backend, when it is
   await leave("pinned");
 });
 
+Deno.test("transaction: refresh ends a client that keeps its backend for the second time", async () => {
+  await using front = await resolverFront(bench, "transaction", CACHED);
+  await listening(front);
+  await join("pinned", 1);
+  await using client = await PgClient.connect(as(front, "pinned"));
+  const kept = () => front.entries("client keeps its server connection").length;
+  await client.run("LISTEN something");
+  await eventually("it keeps it", () => kept() === 1);
+  await client.run("DISCARD ALL");
+  await client.run("BEGIN");
+  const told = front.entries("invalidated").length;
+  await bench.admin.run("UPDATE org_members SET org_id = 2 WHERE user_id = 'pinned'");
+  await eventually("it is told", () => front.entries("invalidated").length > told);
+  await client.run("LISTEN something");
+  await client.run("COMMIT");
+  await eventually("it has ended", () => client.lost !== null);
+  assert.equal((client.lost as { code?: string }).code, "57P01");
+  assert.equal(kept(), 2);
+  await leave("pinned");
+});
+
 for (const mode of ["none", "session"] as const) {
   Deno.test(`${mode}: refresh ends an idle session whose context has changed, and no other`, async () => {
     await using front = await resolverFront(bench, mode, CACHED);
