@@ -13,10 +13,19 @@ export interface QueryRunner {
   run(query: ResolverQuery, signal: AbortSignal): Promise<ResolverReplies>;
 }
 
+/**
+ * What became of the things that a context was derived from: they may have changed; they have; they
+ * have, and the session is to end.
+ */
+export type ContextChange = "possible" | "refresh" | "close";
+
+/** The stronger one last. */
+const CHANGES: readonly (ContextChange | null)[] = [null, "possible", "refresh", "close"];
+
 /** Who has a context. */
 export interface ContextHolder {
-  /** What the context was derived from has changed; `live.stale` says so until it is renewed. */
-  contextInvalidated(policy: "refresh" | "close"): void;
+  /** `live.stale` says so until it is renewed. */
+  contextInvalidated(change: ContextChange): void;
 }
 
 /** Whose context is to be resolved. */
@@ -39,6 +48,8 @@ export interface ResolverClient {
 
 /** Answers questions, from wherever it has the answers. */
 export interface Oracle {
+  /** Whether it can answer without a runner. */
+  readonly hasConnections: boolean;
   /** The role that resolvers run as, for this client. */
   askerFor(client: ResolverClient): string;
   /** The place, as text, that a client's resolvers run in. */
@@ -54,16 +65,29 @@ export interface Oracle {
   unwatch(question: Question, live: LiveContext): void;
 }
 
+/** A context as it was derived, and not yet the session's. */
+interface Derived {
+  readonly context: SessionContext;
+  readonly questions: Question[];
+  /** Every event up to this one came before anything was asked. */
+  readonly events: number;
+}
+
 /** Belongs to one session, which disposes of it. */
 export class LiveContext implements Disposable {
-  /** Something that it was derived from has changed since it was asked. */
-  stale = false;
   /** Null until it has been resolved. */
   #context: SessionContext | null = null;
   readonly #oracle: Oracle;
   readonly #onDispose: () => void;
   /** What it was derived from. */
   #questions: Question[] = [];
+  /** What is being asked: a look at it and its renewal may overlap. */
+  readonly #underWay = new Set<Question[]>();
+  /** Events that concerned it, and how many of them it was derived behind. */
+  #events = 0;
+  #eventsSeen = 0;
+  /** The strongest that the session was told since the context was asked for last. */
+  #told: ContextChange | null = null;
   #isDisposed = false;
 
   constructor(
@@ -74,6 +98,11 @@ export class LiveContext implements Disposable {
   ) {
     this.#oracle = oracle;
     this.#onDispose = onDispose;
+  }
+
+  /** Something that it was derived from has changed since it was asked. */
+  get stale(): boolean {
+    return this.#eventsSeen < this.#events;
   }
 
   /**
@@ -88,18 +117,62 @@ export class LiveContext implements Disposable {
     signal: AbortSignal,
     onPhase: (phase: string) => void = () => {},
   ): Promise<SessionContext> {
-    this.stale = false;
-    this.#forgetQuestions();
+    return this.#adopt(await this.#derive(runner, signal, onPhase));
+  }
+
+  /**
+   * Whether it would be another one now; also when that cannot be found out. Where nobody can be
+   * asked, it counts as true still: without connections for resolvers nobody hears of changes.
+   */
+  async hasChanged(signal: AbortSignal): Promise<boolean> {
+    if (!this.#oracle.hasConnections) return false;
+    try {
+      const derived = await this.#derive(null, signal, () => {});
+      const isSame = derived.context.key === this.#context?.key;
+      const isOld = derived.events < this.#eventsSeen; // it has been renewed meanwhile
+      if (isSame && !isOld) this.#adopt(derived);
+      else this.#settle(derived.questions, this.#questions);
+      return !isSame && !isOld;
+    } catch {
+      return this.#oracle.hasConnections;
+    }
+  }
+
+  /** Tells the session, unless it has been told as much since the context was asked for. */
+  invalidated(change: ContextChange): void {
+    this.#events++;
+    if (CHANGES.indexOf(change) <= CHANGES.indexOf(this.#told)) return;
+    this.#told = change;
+    this.holder.contextInvalidated(change);
+  }
+
+  [Symbol.dispose](): void {
+    this.#isDisposed = true;
+    for (const question of [this.#questions, ...this.#underWay].flat()) {
+      this.#oracle.unwatch(question, this);
+    }
+    this.#onDispose();
+  }
+
+  async #derive(
+    runner: QueryRunner | null,
+    signal: AbortSignal,
+    onPhase: (phase: string) => void,
+  ): Promise<Derived> {
+    const events = this.#events;
+    const questions: Question[] = [];
+    this.#told = null;
+    this.#underWay.add(questions);
     const { plan, known, role, defaults } = this.client;
-    const resolution = new Resolution(plan, known);
     const failed = new AbortController();
     const until = AbortSignal.any([signal, failed.signal]);
     const running = new Map<string, Promise<void>>();
     try {
+      const resolution = new Resolution(plan, known);
       for (;;) {
         for (const call of resolution.begin()) {
           const { name } = call.resolver;
-          const answered = this.#ask(call, runner, until).then((values) => {
+          const answered = this.#ask(call, questions, runner, until).then((values) => {
             running.delete(name);
             resolution.answer(call.resolver, values);
           });
@@ -110,51 +183,41 @@ export class LiveContext implements Disposable {
         onPhase(`running resolver ${[...running.keys()].join(", ")}`);
         await Promise.race(running.values());
       }
+      const settings = [...known, ...resolution.settings];
+      const names = new Set(settings.map(({ name }) => name.toLowerCase()));
+      const own = defaults.filter(({ name }) => !names.has(name.toLowerCase()));
+      return {
+        context: new SessionContext(settings, resolution.role ?? role, own),
+        ...{ questions, events },
+      };
     } catch (error) {
       failed.abort(error);
+      this.#settle(questions, this.#questions);
       throw error;
     }
-    const settings = [...known, ...resolution.settings];
-    const names = new Set(settings.map(({ name }) => name.toLowerCase()));
-    const context = new SessionContext(
-      settings,
-      resolution.role ?? role,
-      defaults.filter(({ name }) => !names.has(name.toLowerCase())),
-    );
+  }
+
+  #adopt({ context, questions, events }: Derived): SessionContext {
+    this.#settle(questions, questions);
+    this.#eventsSeen = events;
     if (this.#context?.key === context.key) return this.#context;
     return this.#context = context;
   }
 
-  /** Whether it would be another one now; also when that cannot be found out. */
-  async hasChanged(signal: AbortSignal): Promise<boolean> {
-    const before = this.#context;
-    try {
-      return await this.resolve(null, signal) !== before;
-    } catch {
-      return true;
-    }
-  }
-
-  /** Tells the session; once, until the context is derived anew. */
-  invalidated(policy: "refresh" | "close"): void {
-    if (this.stale) return;
-    this.stale = true;
-    this.holder.contextInvalidated(policy);
-  }
-
-  [Symbol.dispose](): void {
-    this.#forgetQuestions();
-    this.#isDisposed = true;
-    this.#onDispose();
-  }
-
-  #forgetQuestions(): void {
-    for (const question of this.#questions) this.#oracle.unwatch(question, this);
-    this.#questions = [];
+  /** These have been answered. From now on only those count that the context hangs on. */
+  #settle(answered: Question[], hangsOn: Question[]): void {
+    this.#underWay.delete(answered);
+    const dropped = answered === hangsOn ? this.#questions : answered;
+    this.#questions = hangsOn;
+    if (dropped.length === 0 || this.#isDisposed) return;
+    for (const question of dropped) this.#oracle.unwatch(question, this);
+    // Some of them are among those that stay.
+    for (const question of [hangsOn, ...this.#underWay].flat()) this.#oracle.watch(question, this);
   }
 
   #ask(
     call: ResolverCall,
+    questions: Question[],
     runner: QueryRunner | null,
     signal: AbortSignal,
   ): Promise<ResolverValues> {
@@ -167,7 +230,7 @@ export class LiveContext implements Disposable {
       inputs: call.inputs,
     };
     if (!this.#isDisposed) {
-      this.#questions.push(question);
+      questions.push(question);
       this.#oracle.watch(question, this);
     }
     return this.#oracle.ask(question, call, runner, signal);

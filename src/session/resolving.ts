@@ -73,7 +73,7 @@ export class Resolvers implements Oracle {
   /** Null without resolvers. */
   plan: ResolverPlan | null;
   readonly log: Logger;
-  readonly rechecks = new Rechecks();
+  readonly rechecks = new Rechecks(() => this.#settings.resolverPoolSize);
   readonly #cache: ResolverCache;
   /** Open sessions by what their contexts were derived from. */
   readonly #live = new AskedIndex<LiveContext>();
@@ -121,9 +121,10 @@ export class Resolvers implements Oracle {
       old.resolverPassword === settings.resolverPassword &&
       old.resolverPoolSize === settings.resolverPoolSize;
     if (isSame) return;
-    this.invalidate({ database: null, resolver: null, inputs: null }, false);
     void this.#closeConnections();
     this.#openConnections();
+    // Now, so that whoever is looked at for it is looked at as the new role.
+    this.invalidate({ database: null, resolver: null, inputs: null }, false);
   }
 
   /** Resolves when every connection is closed. */
@@ -163,8 +164,8 @@ export class Resolvers implements Oracle {
     this.#cache.invalidate(event);
     const { onInvalidate } = this.#settings;
     if (onInvalidate === "keep") return;
-    const policy = isCertain ? onInvalidate : "refresh";
-    for (const live of this.#live.find(event)) live.invalidated(policy);
+    const change = isCertain ? onInvalidate : "possible";
+    for (const live of this.#live.find(event)) live.invalidated(change);
   }
 
   watch(question: Question, live: LiveContext): void {
@@ -237,17 +238,17 @@ export class Resolvers implements Oracle {
   }
 
   async #run(
-    { database }: Question,
-    { resolver, inputs }: ResolverCall,
+    question: Question,
+    call: ResolverCall,
     runner: QueryRunner | null,
     signal: AbortSignal,
   ): Promise<ResolverValues> {
+    const [{ database }, { resolver }, connections] = [question, call, this.#connections];
     const { name } = resolver;
     const startedAt = performance.now();
     count(this.#executions, name);
     try {
-      const query = queryOf({ resolver, inputs });
-      const connections = this.#connections;
+      const query = queryOf(call);
       if (connections === null && runner === null) {
         throw unresolved(`"${name}" cannot be asked now`);
       }
@@ -263,6 +264,8 @@ export class Resolvers implements Oracle {
       return values;
     } catch (error) {
       if (signal.aborted) throw signal.reason;
+      const isReplaced = connections !== null && connections !== this.#connections;
+      if (isReplaced && this.hasConnections) return await this.#run(question, call, runner, signal);
       count(this.#errors, name);
       throw this.#failed(resolver, database, error);
     }

@@ -22,7 +22,7 @@ import {
 } from "./handshake.ts";
 import { checkIn } from "./check_in.ts";
 import type { Lent, Route } from "./lending.ts";
-import type { LiveContext } from "./live_context.ts";
+import type { ContextChange, LiveContext } from "./live_context.ts";
 import { sayGoodbye } from "./farewell.ts";
 import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
@@ -150,16 +150,16 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   }
 
   /** What its context was derived from has changed. */
-  contextInvalidated(policy: "refresh" | "close"): void {
+  contextInvalidated(change: ContextChange): void {
     const relay = this.#relay;
     if (relay === null) return; // it is looked at when the session is served
-    if (policy === "close") return this.drain(CONTEXT_CHANGED);
+    if (change === "close") return this.drain(CONTEXT_CHANGED);
     // Its next transaction gets a backend with the context of then, unless it keeps the one it has.
     if (relay instanceof TransactionRelay && relay.requests.keep === null) return;
     const live = this.#live!;
     this.#options.resolvers.rechecks.add(live, async (signal) => {
       if (await live.hasChanged(signal)) this.drain(CONTEXT_CHANGED);
-    });
+    }, change === "refresh");
   }
 
   /** Served from now on: what has changed since its handshake began was not told yet. */

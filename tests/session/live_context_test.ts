@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { PgError } from "../../src/codec/error.ts";
 import { AskedIndex, parseInvalidation } from "../../src/context/invalidation.ts";
 import type { ResolverValues } from "../../src/context/resolution.ts";
-import { LiveContext, type Oracle } from "../../src/session/live_context.ts";
+import { type ContextChange, LiveContext, type Oracle } from "../../src/session/live_context.ts";
 import { failure } from "../support/failure.ts";
 import { planOf } from "../support/resolver_plan.ts";
 
@@ -34,17 +34,18 @@ function world(answers: Record<string, () => Answer>) {
   const asked: string[] = [];
   const told: string[] = [];
   const signals: AbortSignal[] = [];
-  const oracle: Oracle = {
+  const oracle = {
+    hasConnections: true,
     askerFor: () => "resolver",
     databaseFor: ({ database }) => database,
-    ask: async ({ resolver, inputs }, _call, _run, signal) => {
+    ask: async ({ resolver, inputs }, _call, _runner, signal) => {
       asked.push(`${resolver}(${inputs})`);
       signals.push(signal);
       return await answers[resolver]!();
     },
     watch: (question, live) => index.add(question, live),
     unwatch: (question, live) => index.remove(question, live),
-  };
+  } satisfies Oracle as Oracle & { hasConnections: boolean };
   let disposed = 0;
   const client = {
     plan: planOf(TOML, ["app.user"]),
@@ -54,10 +55,10 @@ function world(answers: Record<string, () => Answer>) {
   };
   const holder = { contextInvalidated: (policy: string) => void told.push(policy) };
   const live = new LiveContext(oracle, client, holder, () => disposed++);
-  const invalidate = (payload: string, database = "shop") => {
-    for (const one of index.find(parseInvalidation(database, payload))) one.invalidated("refresh");
+  const invalidate = (payload: string, database = "shop", change: ContextChange = "refresh") => {
+    for (const one of index.find(parseInvalidation(database, payload))) one.invalidated(change);
   };
-  return { live, asked, told, signals, invalidate, disposals: () => disposed };
+  return { live, asked, told, signals, invalidate, oracle, index, disposals: () => disposed };
 }
 
 const GOOD = { a: () => ["A"], b: () => ["B", "lead"], c: () => ["C"] };
@@ -148,4 +149,84 @@ Deno.test("an event while it is derived makes it stale", async () => {
   b.resolve(["B", "lead"]);
   await resolving;
   assert.deepEqual([told, live.stale], [["refresh"], true]);
+});
+
+Deno.test("what is stronger is told behind what is weaker, and not the other way round", async () => {
+  const { live, told, invalidate } = world(GOOD);
+  await live.resolve(null, never);
+  for (const change of ["possible", "possible", "refresh", "possible", "close"] as const) {
+    invalidate("*", "shop", change);
+  }
+  invalidate("*", "shop", "refresh");
+  assert.deepEqual(told, ["possible", "refresh", "close"]);
+});
+
+Deno.test("it is stale until it was derived anew: not while it is, and not when that fails", async () => {
+  const answers: Record<string, () => Answer> = { ...GOOD };
+  const { live, told, invalidate } = world(answers);
+  await live.resolve(null, never);
+  invalidate("c");
+  answers["c"] = () => Promise.reject(new Error("down"));
+  const failing = failure(live.resolve(null, never));
+  assert.equal(live.stale, true);
+  await failing;
+  assert.equal(live.stale, true);
+  invalidate('["c", "A"]');
+  assert.deepEqual(told, ["refresh", "refresh"], "what it was derived from is watched as before");
+  answers["c"] = () => ["C2"];
+  assert.equal(await live.hasChanged(never), true);
+  assert.equal(live.stale, true, "the session still has the old one");
+  await live.resolve(null, never);
+  assert.equal(live.stale, false);
+});
+
+Deno.test("an event while it is looked at is seen, though its question was not asked again yet", async () => {
+  const answers: Record<string, () => Answer> = { ...GOOD };
+  const { live, told, invalidate, asked } = world(answers);
+  await live.resolve(null, never);
+  const a = Promise.withResolvers<ResolverValues>();
+  answers["a"] = () => a.promise;
+  const looking = live.hasChanged(never);
+  invalidate('["c", "A"]');
+  assert.deepEqual(told, ["refresh"]);
+  a.resolve(["A"]);
+  assert.equal(await looking, false);
+  assert.equal(live.stale, true);
+  assert.equal(asked.length, 6);
+});
+
+Deno.test("a look that a renewal has overtaken does not count, and nothing is watched twice", async () => {
+  let a = "A";
+  const answers: Record<string, () => Answer> = { ...GOOD, a: () => [a] };
+  const { live, told, invalidate, index } = world(answers);
+  const first = await live.resolve(null, never);
+  const slow = Promise.withResolvers<ResolverValues>();
+  answers["b"] = () => slow.promise;
+  const looking = live.hasChanged(never);
+  await new Promise((resolve) => setTimeout(resolve, 0));
+  answers["b"] = GOOD.b;
+  a = "A2";
+  invalidate("a");
+  assert.equal(live.stale, true);
+  const second = await live.resolve(null, never);
+  assert.notEqual(second, first);
+  assert.equal(live.stale, false);
+  slow.resolve(["B", "lead"]);
+  assert.equal(await looking, false, "the session has the newer one");
+  assert.equal(live.stale, false);
+  invalidate('["c", "A"]');
+  assert.deepEqual(told, ["refresh"], "the old one's question is nothing to it");
+  invalidate('["c", "A2"]');
+  invalidate('["b", "alice"]');
+  assert.deepEqual([told, live.stale], [["refresh", "refresh"], true]);
+  live[Symbol.dispose]();
+  assert.equal(index.find(parseInvalidation("shop", "*")).size, 0);
+});
+
+Deno.test("where nobody can be asked, it counts as it is", async () => {
+  const { live, oracle, asked } = world(GOOD);
+  await live.resolve(null, never);
+  oracle.hasConnections = false;
+  assert.equal(await live.hasChanged(never), false);
+  assert.equal(asked.length, 3, "nobody was asked");
 });

@@ -3,11 +3,13 @@
 import assert from "node:assert/strict";
 import { PgError } from "../../src/codec/error.ts";
 import type { SessionContext } from "../../src/context/context.ts";
+import type { LiveContext } from "../../src/session/live_context.ts";
 import { Resolvers, type ResolverSettings } from "../../src/session/resolving.ts";
 import { failure } from "../support/failure.ts";
 import { planOf } from "../support/resolver_plan.ts";
 import { type Answer, ResolverServer } from "../support/resolver_server.ts";
 import { type LogEntry, recordingLog } from "../support/session_world.ts";
+import { eventually } from "../support/wire_bench.ts";
 
 const SETTINGS: ResolverSettings = {
   resolverUser: "resolver",
@@ -72,6 +74,23 @@ async function listening({ resolve, log }: World, database = "shop"): Promise<vo
   }
 }
 
+/** Sessions that are looked at as soon as they are told. */
+function looked({ resolvers }: World, users: readonly string[]) {
+  const looks: Promise<boolean>[] = [];
+  const plan = resolvers.plan!;
+  return {
+    looks,
+    begun: Promise.all(users.map(async (user) => {
+      const known = [{ name: "app.current_tenant_id", value: user }];
+      const client = { ...NOWHERE, plan, database: "shop", loginRole: "app", role: "app", known };
+      const live: LiveContext = resolvers.begin(client, {
+        contextInvalidated: () => void looks.push(live.hasChanged(never)),
+      });
+      await live.resolve(null, never);
+    })),
+  };
+}
+
 const org = ({ settings }: SessionContext) => settings[1]!.value;
 const asked = ({ server }: World, user: string) =>
   server.asked.filter(({ inputs }) => inputs[0] === user).length;
@@ -128,7 +147,7 @@ Deno.test("that something may have been missed ends no session, but it is looked
   await using all = world(CACHED, { onInvalidate: "close" });
   await all.resolve("a");
   await listening(all);
-  assert.deepEqual(all.told, ["a refresh", "nobody in particular refresh"]);
+  assert.deepEqual(all.told, ["a possible", "nobody in particular possible"]);
   for (const user of ["a", "b"]) await all.resolve(user);
   all.told.length = 0;
   all.server.listeners[0]!.transport.close();
@@ -214,6 +233,37 @@ Deno.test("when all who wait have left, the query is ended; who stays hears the 
   assert.equal((await alone).message, "left too");
   all.server.answer = () => found("2");
   assert.equal(org(await all.resolve("b")), "2");
+});
+
+Deno.test("reload: open sessions are looked at as the new role, and nobody is ended for it", async () => {
+  await using all = world(CACHED, { resolverPoolSize: 1 });
+  await listening(all);
+  const { looks, begun } = looked(all, ["a", "b", "c"]);
+  await begun;
+  const { askers } = all.server;
+  const before = askers.length;
+  all.resolvers.reload(all.resolvers.plan, { ...SETTINGS, resolverUser: "another" });
+  assert.deepEqual(await Promise.all(looks), [false, false, false]);
+  assert.deepEqual(askers.slice(before), ["another", "another", "another"]);
+  await eventually("it listens as that", () => all.server.listens === 2);
+  looks.length = 0;
+  all.resolvers.reload(all.resolvers.plan, { ...SETTINGS, resolverUser: null });
+  assert.deepEqual(await Promise.all(looks), [false, false, false], "nobody can tell");
+  assert.equal(all.resolvers.stats.errors.size, 0);
+});
+
+Deno.test("reload: whoever waits for a connection then is answered by one of the new ones", async () => {
+  await using all = world(TOML, { resolverPoolSize: 1 });
+  const answer = Promise.withResolvers<Answer>();
+  all.server.answer = () => answer.promise;
+  const [one, two] = [all.resolve("a"), all.resolve("b")];
+  await eventually("one is asked for", () => asked(all, "a") === 1);
+  all.server.answer = () => found("1");
+  all.resolvers.reload(all.resolvers.plan, { ...SETTINGS, resolverUser: "another" });
+  assert.equal(org(await two), "1");
+  answer.resolve(found("2"));
+  assert.equal(org(await one), "2");
+  assert.deepEqual(all.server.askers, ["resolver", "another"]);
 });
 
 Deno.test("reload: another role means other connections, and nothing that was kept", async () => {

@@ -95,6 +95,8 @@ export function resolverReplies(answer: Answer): Uint8Array {
 export class ResolverServer {
   readonly asked: AskedQuery[] = [];
   readonly users: string[] = [];
+  /** As whom the connection of each question was logged in. */
+  readonly askers: string[] = [];
   /** Connections that listen for invalidations. */
   readonly listeners: ScriptedPeer[] = [];
   /** Connections that were opened. */
@@ -124,7 +126,8 @@ export class ResolverServer {
 
   async #serve(peer: ScriptedPeer): Promise<void> {
     const packet = TEXT.decode(await peer.expectPacket());
-    this.users.push(/user\0([^\0]*)/.exec(packet)![1]!);
+    const user = /user\0([^\0]*)/.exec(packet)![1]!;
+    this.users.push(user);
     await peer.send(AUTHENTICATION_OK, BACKEND_KEY_DATA, readyForQuery());
     for (;;) {
       const first = await peer.next();
@@ -138,6 +141,7 @@ export class ResolverServer {
       }
       const asked = readAsked([first, ...await peer.expectAll(REQUEST_TYPES.slice(1))]);
       this.asked.push(asked);
+      this.askers.push(user);
       const answer = await this.answer(asked);
       if (answer !== null) await peer.send(resolverReplies(answer));
     }
