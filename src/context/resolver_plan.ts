@@ -42,6 +42,12 @@ export function planResolvers(
   return { plan: problems.length === 0 ? plan : null, problems };
 }
 
+/** Everything that decides what an answer is; `required` does where several rows are one array. */
+function fingerprintOf(definition: ResolverDefinition): string {
+  const { name, query, inject, rows, runAs, required } = definition;
+  return JSON.stringify([name, query, inject, rows, runAs, required]);
+}
+
 class Planning {
   readonly problems: ResolverProblem[] = [];
   readonly #byName = new Map<string, ResolverDefinition>();
@@ -62,7 +68,7 @@ class Planning {
     const planned = this.definitions.map((each) => ({
       ...each,
       after: this.#prerequisites(each),
-      fingerprint: JSON.stringify([each.name, each.query, each.inject, each.rows, each.runAs]),
+      fingerprint: fingerprintOf(each),
     }));
     const resolvers = this.#inOrder(planned);
     const variables = resolvers.flatMap(({ inject }) => inject.map(({ variable }) => variable));

@@ -9,6 +9,7 @@ interface Sketch {
   readonly inject?: readonly string[];
   readonly after?: readonly string[];
   readonly query?: string;
+  readonly required?: boolean;
 }
 
 /** Resolvers of few words, one a line of the file where it matters. */
@@ -18,7 +19,8 @@ function plan(resolvers: Record<string, Sketch>, variables = ["app.user"]) {
       rest;
     const columns = inject.map((variable) => `"${variable}" = "c"`);
     return `[[resolver]]\nname = "${name.replace(/!.*/, "")}"\nquery = "${query}"\n` +
-      `params = ${JSON.stringify(params)}\ninject = { ${columns.join(", ")} }\nrequired = true\n` +
+      `params = ${JSON.stringify(params)}\ninject = { ${columns.join(", ")} }\n` +
+      `required = ${rest.required ?? true}\n` +
       `depends_on = ${JSON.stringify(after)}\n`;
   }).join("");
   const { definitions, problems } = parseResolvers(toml);
@@ -57,6 +59,7 @@ Deno.test("a fingerprint is the same for what means the same", () => {
   assert.equal(fingerprint(base), fingerprint({ ...base }));
   assert.notEqual(fingerprint(base), fingerprint({ ...base, query: "SELECT $1 " }));
   assert.notEqual(fingerprint(base), fingerprint({ ...base, inject: ["app.y"] }));
+  assert.notEqual(fingerprint(base), fingerprint({ ...base, required: false }), "{} or nothing");
 });
 
 Deno.test("circles are named, those of one too", () => {
