@@ -104,7 +104,7 @@ export class ResolverConnections {
 }
 
 /**
- * Runs one query on a connection that is lent for it; one that turns out dead is replaced.
+ * Runs one query on a connection that is lent for it; one that turns out dead or unfit is replaced.
  *
  * @param prepare makes it as it must be; false: it cannot be used.
  * @throws as {@linkcode ResolverConnections.run}.
@@ -118,14 +118,18 @@ export async function runOnFree(
   for (let attempt = 1;; attempt++) {
     using lease = await lend();
     const { member } = lease;
+    let isFit = false;
     try {
-      if (!await prepare(member) || !member.backend.idle) throw lost();
+      isFit = await prepare(member) && member.backend.idle;
+      if (!isFit) throw lost();
       return await runResolver(member, query, signal);
     } catch (error) {
-      const wasDead = error instanceof PgError && !member.backend.idle && !signal.aborted;
-      if (!wasDead || attempt >= DEAD_BACKENDS_MAX) throw error;
+      const isDead = error instanceof PgError && !member.backend.idle;
+      const isAtFault = (!isFit || isDead) && !signal.aborted;
+      if (!isAtFault || attempt >= DEAD_BACKENDS_MAX) throw error;
     } finally {
-      if (member.backend.idle) lease.giveBack();
+      if (!isFit) lease.discard("unclean");
+      else if (member.backend.idle) lease.giveBack();
     }
   }
 }

@@ -1,6 +1,7 @@
 // On a pooled backend a resolver asks only when it has been cleaned, and gives it back.
 
 import assert from "node:assert/strict";
+import { FrontendMessage } from "../../src/codec/codes.ts";
 import type { PooledBackend } from "../../src/pool/pooled_backend.ts";
 import { queryRunner } from "../../src/session/resolving_pooled.ts";
 import { failure } from "../support/failure.ts";
@@ -38,8 +39,8 @@ function pool(...members: PooledBackend[]) {
     return Promise.resolve({
       member,
       giveBack: () => end("given back"),
-      discard: () => end("discarded"),
-      [Symbol.dispose]: () => end("discarded"),
+      discard: (reason) => end(reason),
+      [Symbol.dispose]: () => end("abandoned"),
     });
   }, KEY);
   assert.equal(isPrivate, false, "it is as nobody's");
@@ -61,6 +62,22 @@ Deno.test("it is cleaned first, and given back without a context", async () => {
   member.close();
 });
 
+Deno.test("one that a lost cancel request may still hit is closed, though it is idle", async () => {
+  const [bad, good] = [await openBackend(), await openBackend()];
+  bad.member.backend.ledger.request(FrontendMessage.Query);
+  await failure(bad.member.cancel(() => Promise.reject(new Error("lost on its way"))));
+  await bad.server.send(readyForQuery());
+  while (!bad.member.backend.idle) await new Promise((resolve) => setTimeout(resolve, 0));
+  const { run, fates } = pool(bad.member, good.member);
+  const asking = run(QUERY, never);
+  await clean(good.server);
+  await good.server.expectAll(REQUEST_TYPES);
+  await good.server.send(resolverReplies({ columns: ["a"], rows: [["1"]] }));
+  assert.deepEqual((await asking).rows, [["1"]]);
+  assert.deepEqual(fates, ["unclean", "given back"]);
+  good.member.close();
+});
+
 Deno.test("one that cannot be cleaned is not asked: another one is", async () => {
   const [bad, good] = [await openBackend(), await openBackend()];
   const { run, fates } = pool(bad.member, good.member);
@@ -72,6 +89,6 @@ Deno.test("one that cannot be cleaned is not asked: another one is", async () =>
   await good.server.expectAll(REQUEST_TYPES);
   await good.server.send(resolverReplies({ sqlState: "42P01", error: "no" }));
   assert.equal((await failure(asking)).message, "no");
-  assert.deepEqual(fates, ["discarded", "given back"]);
+  assert.deepEqual(fates, ["unclean", "given back"]);
   good.member.close();
 });
