@@ -11,6 +11,8 @@ import type { Pooling, PoolKey } from "./lending.ts";
 
 /** How many backends that turn out dead, or cannot be cleaned, a client does not notice. */
 const BAD_BACKENDS_MAX = 3;
+/** How often a context is derived anew because it has changed while its client waited. */
+const RENEWALS_MAX = 3;
 
 /** Of those that follow a client, the ones that every supported server reports. */
 const ALWAYS_FOLLOWING: ReadonlySet<string> = new Set([
@@ -84,10 +86,20 @@ export class Linker {
     first: Lease<PooledBackend> | null,
     signal: AbortSignal,
   ): Promise<Lease<PooledBackend>> {
-    for (let attempt = 1;; attempt++) {
-      const lease = first !== null && attempt === 1
-        ? first
-        : await this.#pool.checkout(this.#client.key, this.contextKey, signal);
+    let [attempt, renewals] = [1, 0];
+    for (;;) {
+      const lease = first ??
+        await this.#pool.checkout(this.#client.key, this.contextKey, signal);
+      first = null;
+      // It may have changed while it was derived, and while the client waited. Events without an end
+      // do not keep it from its turn: then the next transaction is the first that knows of the last.
+      const renewing = renewals < RENEWALS_MAX ? this.#client.renewContext?.(signal) : null;
+      if (renewing) {
+        renewals++;
+        lease.giveBack(); // it may be what the renewal waits for
+        this.#become(await renewing);
+        continue;
+      }
       try {
         await this.#prepare(lease.member, signal);
         return lease;
@@ -96,7 +108,7 @@ export class Linker {
         // Whatever is set on it now, it is nobody's any more.
         lease.discard("switch failed");
         const isAtFault = isDead || error instanceof UncleanBackend;
-        if (!isAtFault || attempt >= BAD_BACKENDS_MAX) throw error;
+        if (!isAtFault || attempt++ >= BAD_BACKENDS_MAX) throw error;
         this.#log.info("a pooled connection was of no use; taking another", {
           error: error instanceof Error ? error.message : String(error),
         });

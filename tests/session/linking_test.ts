@@ -222,3 +222,46 @@ Deno.test("half a message from a backend that nobody uses: it is closed, not use
   );
   assert.equal(pool.member.backend.isOver, true);
 });
+
+/** Links a client whose context is another one each time that it is derived anew. */
+async function renewing(isStale: () => boolean, pool: OneMemberPool) {
+  let renewals = 0;
+  const client = {
+    ...{ key: KEY, context: contextOf("first"), settings: [] },
+    renewContext: () => isStale() ? Promise.resolve(contextOf(`renewed ${++renewals}`)) : null,
+  };
+  const lease = await new Linker(client, pool, logger("test")).link(NEVER);
+  return { lease, renewals };
+}
+
+Deno.test("an event while it is derived anew, or waits for a backend, counts for that transaction", async () => {
+  const { server, pool } = await world();
+  const stale = [true, true, false, false]; // asked before, and behind each checkout
+  const { lease, renewals } = await renewing(() => stale.shift()!, pool);
+  assert.equal(renewals, 2);
+  assert.deepEqual(pool.fates, ["given back"], "the first lease was not touched");
+  assert.deepEqual(server.heard, [...CLEANED, contextIs("renewed 2")]);
+  assert.deepEqual(stale, [false]);
+  lease.discard("over");
+});
+
+Deno.test("events without an end hold nobody up for ever", async () => {
+  const { server, pool } = await world();
+  const { lease, renewals } = await renewing(() => true, pool);
+  assert.deepEqual(pool.fates, ["given back", "given back", "given back"]);
+  assert.deepEqual(server.heard, [...CLEANED, contextIs(`renewed ${renewals}`)]);
+  lease.discard("over");
+});
+
+Deno.test("a client that is refused while it has a backend gives that back", async () => {
+  const { server, pool } = await world();
+  const looks = [() => null, () => Promise.reject(new Error("no longer"))];
+  const client = {
+    ...{ key: KEY, context: contextOf("a"), settings: [] },
+    renewContext: () => looks.shift()!(),
+  };
+  const linker = new Linker(client, pool, logger("test"));
+  assert.equal((await failure(Promise.resolve(linker.link(NEVER)))).message, "no longer");
+  assert.deepEqual([pool.fates, server.heard], [["given back"], []]);
+  pool.member.close();
+});

@@ -190,6 +190,24 @@ Deno.test("transaction: on_invalidate = refresh: the next transaction sees it, w
   assert.equal((await valuesOf(other, "app.org_id"))["app.org_id"], "2", "the other one goes on");
 });
 
+Deno.test("transaction: an event while a client waits for a backend counts for that transaction", async () => {
+  await using front = await resolverFront(bench, "transaction", CACHED, { poolSize: 1 });
+  await listening(front);
+  await join("waiter", 1);
+  await using client = await PgClient.connect(as(front, "waiter"));
+  await using other = await PgClient.connect(as(front, "bob"));
+  await other.run("BEGIN");
+  const told = front.entries("invalidated").length;
+  const seen = valuesOf(client, "app.org_id");
+  const waiting = () => [...front.proxy.poolStats.values()].some((pool) => pool.waiting === 1);
+  await eventually("it waits", waiting);
+  await bench.admin.run("UPDATE org_members SET org_id = 2 WHERE user_id = 'waiter'");
+  await eventually("it is told", () => front.entries("invalidated").length > told);
+  await other.run("COMMIT");
+  assert.deepEqual(await seen, { "app.org_id": "2" });
+  await leave("waiter");
+});
+
 Deno.test("transaction: refresh ends a client that keeps its backend, when it is idle", async () => {
   await using front = await resolverFront(bench, "transaction", CACHED);
   await listening(front);
