@@ -85,6 +85,7 @@ export class InvalidationListener {
   async #listen(member: PooledBackend, signal: AbortSignal): Promise<void> {
     const close = () => member.close();
     signal.addEventListener("abort", close, { once: true });
+    if (signal.aborted) close(); // while it was opened, and too late for that to hear of it
     const ear = new Ear(member, this.#clock, () => {
       this.#isListening = true;
       this.#events.listening();

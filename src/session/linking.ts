@@ -91,8 +91,8 @@ export class Linker {
       const lease = first ??
         await this.#pool.checkout(this.#client.key, this.contextKey, signal);
       first = null;
-      // It may have changed while it was derived, and while the client waited. Events without an end
-      // do not keep it from its turn: then the next transaction is the first that knows of the last.
+      // It may have changed while it was derived, and while the client waited. Events without an
+      // end do not keep it from its turn: the next transaction is the first to know of the last.
       const renewing = renewals < RENEWALS_MAX ? this.#client.renewContext?.(signal) : null;
       if (renewing) {
         renewals++;

@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { PgError } from "../../src/codec/error.ts";
 import { failureText, InvalidationListener } from "../../src/pool/invalidation_listener.ts";
+import type { PooledBackend } from "../../src/pool/pooled_backend.ts";
 import { ResolverConnections } from "../../src/pool/resolver_connections.ts";
 import { StatementFailed } from "../../src/pool/statements.ts";
 import { FakeClock } from "../support/pool_world.ts";
@@ -95,6 +96,26 @@ Deno.test("closing ends it in every state", async () => {
   await until(() => second.heard.includes("failed"));
   await second.listener.close(); // while it waits
   assert.equal(second.clock.pending, 0);
+});
+
+Deno.test("closed in the very moment in which it is connected: it ends too", async () => {
+  const server = new ResolverServer(() => null);
+  server.isMute = true;
+  const connections = new ResolverConnections({
+    connect: server.connect,
+    credentials: { user: "resolver", password: null },
+    size: 1,
+  });
+  const opening = Promise.withResolvers<PooledBackend>();
+  const listener = new InvalidationListener(() => opening.promise, {
+    ...{ listening: () => {}, notified: () => {}, deaf: () => {}, failed: () => {} },
+  }, new FakeClock());
+  const member = await connections.open("shop", new AbortController().signal);
+  opening.resolve(member); // it does not hear of the signal any more
+  const closed = listener.close();
+  await until(() => member.backend.isOver);
+  await closed;
+  await connections.close();
 });
 
 Deno.test("a failure as the log has it", () => {
