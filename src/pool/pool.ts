@@ -7,14 +7,8 @@ import { type Clock, systemClock } from "./clock.ts";
 import { type Account, EVERYBODY, type TenantShare } from "./fairness.ts";
 import { Alone, type GroupedPool, type PoolGroup } from "./group.ts";
 import { crowdRefusal, openError, type PoolUsage, timeoutError } from "./refusals.ts";
-import {
-  type Connector,
-  type Lease,
-  type PoolMember,
-  type PoolStats,
-  Slot,
-  Slots,
-} from "./slots.ts";
+import type { Connector, Lease, PoolMember, PoolStats } from "./slots.ts";
+import { Slot, Slots } from "./slots.ts";
 import { type Waiter, Waiters } from "./waiters.ts";
 
 export type { Connector, Lease, PoolMember, PoolStats } from "./slots.ts";
@@ -185,6 +179,13 @@ export class Pool<M extends PoolMember> implements GroupedPool {
 
   evict(): void {
     this.#remove(this.#slots.idle[0]!, "evicted");
+  }
+
+  /** Forgets that no member could be opened, when that is all that is left of it. */
+  forgetFailure(): void {
+    if (this.#taken + this.#connected + this.#waiters.length > 0) return;
+    this.#backoff.reset();
+    this.advance();
   }
 
   get isUnused(): boolean {

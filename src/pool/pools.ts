@@ -113,6 +113,10 @@ export class Pools<M extends PoolMember> {
       return new PgError(SqlState.AdminShutdown, "the connection pools are being closed");
     }
     const { poolsMax } = this.#settings;
+    for (const pool of this.#pools.values()) {
+      if (this.#pools.size < poolsMax) return null;
+      pool.forgetFailure();
+    }
     if (this.#pools.size < poolsMax) return null;
     return new PgError(SqlState.TooManyConnections, "too many connection pools", {
       detail: `There are ${poolsMax}; each database and role has one of its own.`,

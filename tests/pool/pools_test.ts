@@ -53,6 +53,30 @@ Deno.test("Pools refuses one pool too many, and allows it when another is gone",
   assert.deepEqual([...pools.stats.keys()], ["b"]);
 });
 
+Deno.test("Pools: one that only remembers a failure takes no other's place", async () => {
+  const { server, pools, checkout } = world({ poolsMax: 2 });
+  server.opening = new Error("no such database");
+  for (const bogus of ["x", "y"]) {
+    (await checkout(bogus)).assertRefused("08001", /no such database/);
+  }
+  assert.deepEqual([...pools.stats.keys()], ["x", "y"]);
+  server.opening = "at once";
+  const a = await checkout("a");
+  assert.deepEqual([...pools.stats.keys()], ["y", "a"]);
+  server.opening = "asked";
+  assert.equal((await checkout("b")).isWaiting, true);
+  assert.deepEqual([...pools.stats.keys()], ["a", "b"]);
+  (await checkout("c")).assertRefused("53300", /There are 2/, /pool_databases/);
+  server.opens.shift()!.fail(new Error("down"));
+  await settle();
+  server.opening = new Error("down");
+  const again = await checkout("b");
+  assert.equal(again.isWaiting, false, "it is remembered where nobody needs the place");
+  assert.equal(server.opens.length, 0);
+  a.giveBack();
+  await pools.close();
+});
+
 Deno.test("Pools keeps no pool whose only client was refused", async () => {
   const { pools, checkout } = world({ maxTotal: 1, maxWaiting: 0 });
   await checkout("a");

@@ -100,3 +100,21 @@ Deno.test("a connection that dies is replaced, three times at most", async () =>
   assert.equal(deaths, 7);
   await connections.close();
 });
+
+Deno.test("databases that cannot be reached, however many, take nobody's place", async () => {
+  const server = new ResolverServer(() => ONE);
+  let isDown = true;
+  const connections = new ResolverConnections({
+    connect: () => isDown ? Promise.reject(new Error("down")) : server.connect(),
+    credentials: { user: "resolver", password: null },
+    size: 1,
+  });
+  const bogus = Array.from({ length: 150 }, (_, index) => `bogus ${index}`);
+  for (const place of bogus) {
+    const error = await failure(connections.run(place, QUERY, never)) as { sqlState?: string };
+    assert.equal(error.sqlState, "08001");
+  }
+  isDown = false;
+  assert.deepEqual((await connections.run("shop", QUERY, never)).rows, [["1"]]);
+  await connections.close();
+});
