@@ -139,6 +139,7 @@ export class Proxy {
         const own = upstream === null ? this.#upstream : this.#routes.upstreamOf(upstream).options;
         return connectUpstream(own, signal);
       },
+      { isCurrent: (upstream) => upstream === null || this.#routes.isCurrent(upstream) },
     );
     this.#sessionOptions = this.#optionsForSessions(options, files);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };

@@ -69,6 +69,11 @@ export class Routes {
     return upstream.route;
   }
 
+  /** Whether the route with this id is one of those that sessions begin on. */
+  isCurrent(id: string): boolean {
+    return this.#named.values().some(({ route }) => route.id === id);
+  }
+
   /** Whether sessions may have other upstreams than that of all. */
   get isBranched(): boolean {
     return this.#byId.size > 0;

@@ -36,6 +36,7 @@ Deno.test("what is defined anew is another route, what stays as it was is the sa
     routes.update(MAIN, new Map([["a", changed], ["b", upstream("y")]]));
     assert.equal(routes.routeOf("b"), b);
     assert.notEqual(routes.routeOf("a").id, a.id);
+    assert.deepEqual([routes.isCurrent(a.id!), routes.isCurrent(b.id!)], [false, true]);
     assert.equal(routes.upstreamOf(a.id!).options.host, "x", "who began there goes on there");
   }
   routes.update({ ...MAIN, host: "db9" }, new Map());

@@ -62,6 +62,11 @@ export class AskedIndex<Item> {
     if (group!.size === 0) this.#groups.delete(groupKey(database, resolver));
   }
 
+  /** Where anything was asked that is in it. */
+  get databases(): Set<string> {
+    return new Set([...this.#groups.keys()].map((key) => JSON.parse(key)[0]));
+  }
+
   /** Everything that the event concerns, each once. */
   find(event: Invalidation): Set<Item> {
     const found = new Set<Item>();

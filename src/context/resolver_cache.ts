@@ -135,6 +135,14 @@ export class ResolverCache {
     return { flight, isNew: true };
   }
 
+  /** Where answers are from that are kept or on their way. */
+  places(): Set<string> {
+    for (const [key, entry] of this.#entries) {
+      if (this.now() >= entry.expiresAt) this.#remove(key, entry);
+    }
+    return this.#keys.databases;
+  }
+
   /** Forgets answers; those on their way are for those who wait already, and not kept. */
   invalidate(event: Invalidation): void {
     for (const key of this.#keys.find(event)) {

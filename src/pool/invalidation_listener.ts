@@ -54,10 +54,17 @@ export class InvalidationListener {
     return this.#isListening;
   }
 
-  /** Resolves when the connection is closed. */
+  /** It is deaf at once. Resolves when the connection is closed. */
   close(): Promise<void> {
     this.#closed.abort();
+    this.#turnDeaf();
     return this.#life;
+  }
+
+  #turnDeaf(): void {
+    if (!this.#isListening) return;
+    this.#isListening = false;
+    this.#events.deaf();
   }
 
   async #run(): Promise<void> {
@@ -71,10 +78,7 @@ export class InvalidationListener {
       } catch (error) {
         if (!signal.aborted) this.#events.failed(error);
       }
-      if (this.#isListening) {
-        this.#isListening = false;
-        this.#events.deaf();
-      }
+      this.#turnDeaf();
       if (signal.aborted) return;
       await this.#pause(retryMs * (1 + Math.random()) / 2);
       retryMs = Math.min(retryMs * 2, RETRY_MS_MAX);
@@ -87,6 +91,7 @@ export class InvalidationListener {
     signal.addEventListener("abort", close, { once: true });
     if (signal.aborted) close(); // while it was opened, and too late for that to hear of it
     const ear = new Ear(member, this.#clock, () => {
+      if (signal.aborted) return;
       this.#isListening = true;
       this.#events.listening();
     }, (payload) => this.#events.notified(payload));

@@ -14,7 +14,8 @@ import { type Question, ResolverCache } from "../context/resolver_cache.ts";
 import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { type Logger, logger } from "../log.ts";
-import { failureText, InvalidationListener } from "../pool/invalidation_listener.ts";
+import { type Clock, systemClock } from "../pool/clock.ts";
+import { failureText } from "../pool/invalidation_listener.ts";
 import { parsePlace, placeText } from "../pool/place.ts";
 import {
   QUERY_CANCELED,
@@ -23,6 +24,7 @@ import {
 } from "../pool/resolver_connections.ts";
 import { StatementFailed } from "../pool/statements.ts";
 import type { ResolverQuery } from "../protocol/resolver_query.ts";
+import { Listening } from "./listening.ts";
 import {
   type ContextHolder,
   LiveContext,
@@ -48,8 +50,9 @@ export interface ResolverSettings {
 /** What they stand in; each part has a usual one. */
 export interface ResolverSurroundings {
   readonly log?: Logger;
-  /** In milliseconds, monotonic. */
-  readonly now?: () => number;
+  readonly clock?: Clock;
+  /** Whether new sessions may have this upstream; null is that of all. */
+  readonly isCurrent?: (upstream: string | null) => boolean;
 }
 
 /** Since the start. */
@@ -61,9 +64,6 @@ export interface ResolverStats {
   readonly executions: ReadonlyMap<string, number>;
   readonly errors: ReadonlyMap<string, number>;
 }
-
-/** Databases that are listened to at once; answers from further ones are not kept. */
-const LISTENERS_MAX = 100;
 
 /** The leader's connection has gone, and with it the query that others waited for. */
 class Deserted extends Error {}
@@ -77,12 +77,15 @@ export class Resolvers implements Oracle {
   readonly #cache: ResolverCache;
   /** Open sessions by what their contexts were derived from. */
   readonly #live = new AskedIndex<LiveContext>();
-  readonly #listeners = new Map<string, InvalidationListener>();
+  readonly #clock: Clock;
+  readonly #isCurrent: (upstream: string | null) => boolean;
   readonly #connect: ResolverConnectionsOptions["connect"];
   readonly #executions = new Map<string, number>();
   readonly #errors = new Map<string, number>();
   #settings: ResolverSettings;
   #connections: ResolverConnections | null = null;
+  /** There is one wherever there are connections. */
+  #listening: Listening | null = null;
   #cacheHits = 0;
   #cacheMisses = 0;
 
@@ -91,13 +94,15 @@ export class Resolvers implements Oracle {
     plan: ResolverPlan | null,
     settings: ResolverSettings,
     connect: ResolverConnectionsOptions["connect"],
-    { log = logger("resolver"), now = () => performance.now() }: ResolverSurroundings = {},
+    surroundings: ResolverSurroundings = {},
   ) {
     this.plan = plan;
-    this.log = log;
+    this.log = surroundings.log ?? logger("resolver");
+    this.#clock = surroundings.clock ?? systemClock;
+    this.#isCurrent = surroundings.isCurrent ?? (() => true);
     this.#settings = settings;
     this.#connect = connect;
-    this.#cache = new ResolverCache(now, settings.resolverCacheSize);
+    this.#cache = new ResolverCache(() => this.#clock.now(), settings.resolverCacheSize);
     this.#openConnections();
   }
 
@@ -260,7 +265,7 @@ export class Resolvers implements Oracle {
         ...{ resolver: name, ...parsePlace(database), rows: replies.rows.length },
         ms: Math.round(performance.now() - startedAt),
       });
-      this.#listenTo(database);
+      this.#listening?.listenTo(database);
       return values;
     } catch (error) {
       if (signal.aborted) throw signal.reason;
@@ -281,7 +286,7 @@ export class Resolvers implements Oracle {
 
   /** Whether it will be heard of when an answer from there is not true any more. */
   #mayKeep(database: string): boolean {
-    return !this.hasConnections || this.#listeners.get(database)?.isListening === true;
+    return !this.hasConnections || this.#listening?.isListeningTo(database) === true;
   }
 
   /** The client learns which resolver it is; all else is the operator's. */
@@ -307,36 +312,44 @@ export class Resolvers implements Oracle {
     if (user === null) return;
     const connect = this.#connect;
     this.#connections = new ResolverConnections({ connect, credentials: { user, password }, size });
+    this.#listening = this.#listen(this.#connections);
   }
 
   async #closeConnections(): Promise<void> {
-    const open = [...this.#listeners.values(), this.#connections];
-    this.#listeners.clear();
+    const open = [this.#listening, this.#connections];
+    this.#listening = null;
     this.#connections = null;
     await Promise.all(open.map((each) => each?.close()));
   }
 
-  #listenTo(database: string): void {
-    const connections = this.#connections;
-    if (connections === null || this.#listeners.has(database)) return;
-    if (this.#listeners.size >= LISTENERS_MAX) return;
-    const everything = { database, resolver: null, inputs: null };
-    const listener = new InvalidationListener((signal) => connections.open(database, signal), {
-      listening: () => {
-        this.log.info("listening for invalidations", { ...parsePlace(database) });
-        this.invalidate(everything, false); // it may have missed something
+  #listen(connections: ResolverConnections): Listening {
+    const everything = (place: string) => ({ database: place, resolver: null, inputs: null });
+    return new Listening({
+      open: (place, signal) => connections.open(place, signal),
+      places: () => this.#places(),
+      clock: this.#clock,
+    }, {
+      listening: (place) => {
+        this.log.info("listening for invalidations", { ...parsePlace(place) });
+        this.invalidate(everything(place), false); // it may have missed something
       },
-      notified: (payload) => {
-        this.log.debug("invalidated", { ...parsePlace(database), payload });
-        this.invalidate(parseInvalidation(database, payload));
+      notified: (place, payload) => {
+        this.log.debug("invalidated", { ...parsePlace(place), payload });
+        this.invalidate(parseInvalidation(place, payload));
       },
-      deaf: () => this.#cache.invalidate(everything),
-      failed: (error) =>
+      deaf: (place) => this.#cache.invalidate(everything(place)),
+      failed: (place, error) =>
         this.log.warn("cannot listen for invalidations; nothing is cached meanwhile", {
-          ...{ ...parsePlace(database), error: failureText(error) },
+          ...{ ...parsePlace(place), error: failureText(error) },
         }),
     });
-    this.#listeners.set(database, listener);
+  }
+
+  /** Where open sessions' answers are from, and those that new sessions may still be given. */
+  #places(): Set<string> {
+    const kept = [...this.#cache.places()];
+    const isCurrent = (place: string) => this.#isCurrent(parsePlace(place).upstream);
+    return new Set([...this.#live.databases, ...kept.filter(isCurrent)]);
   }
 }
 

@@ -113,6 +113,7 @@ Deno.test("an index holds what was added and not removed, under all of its quest
   index.add(question("a", "1"), 2);
   index.add(question("b"), 1);
   assert.deepEqual(all(), [1, 2]);
+  assert.deepEqual([...index.databases], ["d"]);
   index.remove(question("a", "01"), 1);
   assert.deepEqual([...index.find(parseInvalidation("d", '["a", "1"]'))], [2]);
   assert.deepEqual(all(), [2, 1]);
@@ -123,6 +124,7 @@ Deno.test("an index holds what was added and not removed, under all of its quest
   index.remove(question("a", "1"), 2);
   index.remove(question("b"), 1);
   assert.deepEqual(all(), []);
+  assert.deepEqual([...index.databases], []);
 });
 
 Deno.test("ten thousand events among ten thousand answers take no long time", () => {

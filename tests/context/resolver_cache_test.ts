@@ -46,6 +46,20 @@ Deno.test("an answer is there until its time is over, counted from the question"
   assert.equal(cache.find(QUESTION), undefined, "and without a time nothing is kept");
 });
 
+Deno.test("the places that something is known of, or on its way from; not when its time is over", () => {
+  const { cache, keep, pass } = world();
+  const at = (database: string) => ({ ...QUESTION, database });
+  keep(at("short"), ["1"], 500);
+  keep(at("long"), ["1"]);
+  const { flight } = cache.fly(at("flying"), 0);
+  assert.deepEqual([...cache.places()].toSorted(), ["flying", "long", "short"]);
+  pass(500);
+  flight.crash(new Error("lost"));
+  assert.deepEqual([[...cache.places()], cache.size], [["long"], 1]);
+  pass(500);
+  assert.deepEqual([[...cache.places()], cache.size], [[], 0]);
+});
+
 Deno.test("whatever differs is another question", () => {
   const { cache, keep } = world();
   keep(QUESTION, ["1"]);

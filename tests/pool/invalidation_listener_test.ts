@@ -46,9 +46,11 @@ Deno.test("it listens, and tells what comes on its channel", async () => {
   await server.notify("");
   await until(() => heard.length === 3);
   assert.deepEqual(heard, ["listening", "told org", "told "]);
-  await listener.close();
-  assert.deepEqual(heard.slice(3), ["deaf"]);
+  const closed = listener.close();
+  assert.deepEqual(heard.slice(3), ["deaf"], "at once");
   assert.equal(listener.isListening, false);
+  await closed;
+  assert.deepEqual(heard.slice(3), ["deaf"]);
 });
 
 Deno.test("a lost connection is told, and opened again with growing pauses", async () => {

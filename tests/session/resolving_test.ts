@@ -6,6 +6,7 @@ import type { SessionContext } from "../../src/context/context.ts";
 import type { LiveContext } from "../../src/session/live_context.ts";
 import { Resolvers, type ResolverSettings } from "../../src/session/resolving.ts";
 import { failure } from "../support/failure.ts";
+import { FakeClock } from "../support/pool_world.ts";
 import { planOf } from "../support/resolver_plan.ts";
 import { type Answer, ResolverServer } from "../support/resolver_server.ts";
 import { type LogEntry, recordingLog } from "../support/session_world.ts";
@@ -37,18 +38,19 @@ interface World extends AsyncDisposable {
   readonly log: LogEntry[];
   readonly told: string[];
   resolve(user: string, database?: string, signal?: AbortSignal): Promise<SessionContext>;
-  pass(ms: number): void;
+  pass(ms: number): Promise<void>;
 }
 
 function world(toml: string, overrides: Partial<ResolverSettings> = {}): World {
-  let now = 0;
+  const clock = new FakeClock();
   const log: LogEntry[] = [];
   const server = new ResolverServer(({ inputs }) => found(`org of ${inputs[0]}`));
   const plan = planOf(toml);
   const settings = { ...SETTINGS, ...overrides };
   const resolvers = new Resolvers(plan, settings, server.connect, {
     log: recordingLog(log),
-    now: () => now,
+    clock,
+    isCurrent: (upstream) => upstream !== "retired",
   });
   const told: string[] = [];
   return {
@@ -61,7 +63,7 @@ function world(toml: string, overrides: Partial<ResolverSettings> = {}): World {
       };
       return resolvers.begin(client, holder).resolve(null, signal);
     },
-    pass: (ms) => void (now += ms),
+    pass: (ms) => clock.advance(ms),
     [Symbol.asyncDispose]: () => resolvers.close(),
   };
 }
@@ -101,10 +103,10 @@ Deno.test("a question is asked once for all who ask, and again when its time is 
   const contexts = await Promise.all(Array.from({ length: 100 }, () => all.resolve("a")));
   assert.deepEqual(new Set(contexts.map(org)), new Set(["org of a"]));
   assert.equal(asked(all, "a"), 1);
-  all.pass(59_999);
+  await all.pass(59_999);
   await all.resolve("a");
   assert.equal(asked(all, "a"), 1);
-  all.pass(1);
+  await all.pass(1);
   await all.resolve("a");
   assert.equal(asked(all, "a"), 2);
   const { cacheHits, executions } = all.resolvers.stats;
@@ -168,6 +170,41 @@ Deno.test("databases are listened to one by one, and have their own answers", as
   await fixed.resolve("a", "two");
   assert.equal(asked(fixed, "a"), 1);
   assert.equal(fixed.server.listens, 1);
+});
+
+Deno.test("a place is listened to as long as sessions, or answers for new ones, hang on it", async () => {
+  await using all = world(CACHED.replace("60", "3600"));
+  const begin = async (upstream: string | null) => {
+    const known = [{ name: "app.current_tenant_id", value: "a" }];
+    const plan = all.resolvers.plan!;
+    const role = { loginRole: "app", role: "app" };
+    const client = { plan, upstream, database: "shop", ...role, known, defaults: [] };
+    const live = all.resolvers.begin(client, { contextInvalidated: () => {} });
+    await live.resolve(null, never);
+    return live;
+  };
+  const listens = (count: number) =>
+    eventually(
+      `it listens, ${count}`,
+      () =>
+        all.log.filter(({ message }) => message === "listening for invalidations").length === count,
+    );
+  (await begin(null))[Symbol.dispose]();
+  const retired = await begin("retired");
+  await listens(2);
+  (await begin(null))[Symbol.dispose](); // its answer is kept from now on
+  await begin("retired").then((live) => live[Symbol.dispose]());
+  await all.pass(600_000);
+  (await begin(null))[Symbol.dispose]();
+  await begin("retired").then((live) => live[Symbol.dispose]());
+  assert.equal(all.server.listens, 2, "for the answer, and for the session");
+  retired[Symbol.dispose]();
+  await all.pass(600_000);
+  await begin("retired").then((live) => live[Symbol.dispose]());
+  await listens(3);
+  await all.pass(3_600_000);
+  (await begin(null))[Symbol.dispose]();
+  await listens(4);
 });
 
 Deno.test("the client hears which resolver it is; the log has the rest, and no value", async () => {
