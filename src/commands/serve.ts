@@ -219,8 +219,14 @@ class Service {
   }
 
   #logResolvers(): void {
-    const names = this.#resolvers?.resolvers.map(({ name }) => name) ?? [];
-    if (names.length > 0) this.#log.info("resolvers in use", { resolvers: names.join(", ") });
+    const { poolMode, resolverUser } = this.#settings;
+    const resolvers = this.#resolvers?.resolvers ?? [];
+    if (resolvers.length === 0) return;
+    const names = resolvers.map(({ name }) => name).join(", ");
+    this.#log.info("resolvers in use", { resolvers: names });
+    const isPrivate = poolMode === "none" && resolverUser === null;
+    if (!isPrivate || resolvers.every(({ cacheTtl }) => cacheTtl === 0)) return;
+    this.#log.warn("cache_ttl means nothing without pools and resolver_user: every login asks");
   }
 
   #reloadTls(): void {

@@ -21,8 +21,8 @@ export const RESOLVERS = {
     default: null,
     example: "pgvpd_resolver",
     sentence: "Role that runs resolvers, on its own connections.",
-    detail: "Unset: they run as the login role, on a connection of the client's, and what " +
-      "`cache_ttl` keeps cannot be invalidated.",
+    detail: "Unset: they run as the login role, on a connection of the client's; with pools what " +
+      "`cache_ttl` keeps cannot be invalidated, and without them nothing is kept.",
     reloadable: true,
     available: true,
   },

@@ -50,6 +50,21 @@ Deno.test("the file is read at the start, when it changes, and at SIGHUP", async
   await eventually("the new one is used", async () => await org(server.port) === "43");
 });
 
+Deno.test("a cache_ttl that means nothing is told at the start", async () => {
+  const { directory, config } = await files(`${MEMBERSHIP}cache_ttl = 60`);
+  await using _directory = directory;
+  const warning = "cache_ttl means nothing without pools and resolver_user: every login asks";
+  {
+    await using server = await PgvpdProcess.serve(["-c", config]);
+    await server.logged("resolvers in use");
+    assert.equal(server.entries(warning).length, 0);
+  }
+  const text = await Deno.readTextFile(config);
+  await Deno.writeTextFile(config, text.replace(/resolver_(user|password).*\n/g, ""));
+  await using server = await PgvpdProcess.serve(["-c", config]);
+  await server.logged(warning);
+});
+
 Deno.test("a file with mistakes stops the start, and config check tells all of them", async () => {
   const toml = `[[resolver]]
 name = "a"
