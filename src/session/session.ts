@@ -5,12 +5,11 @@ import { PgError } from "../codec/error.ts";
 import type { Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import { failureText } from "../pool/invalidation_listener.ts";
-import { TlsError } from "../net/tls_engine.ts";
 import type { Transport } from "../net/transport.ts";
 import { activityOf, answersOf, type AnyRelay, trafficOf, transactionsOf } from "./activity.ts";
 import { forwardCancel } from "./cancel.ts";
 import { Deadline } from "./deadline.ts";
-import { ClientGone, UpstreamRefused } from "./endings.ts";
+import { reportOf } from "./endings.ts";
 import {
   type Dedicated,
   type Established,
@@ -24,7 +23,7 @@ import { checkIn } from "./check_in.ts";
 import type { Lent, Route } from "./lending.ts";
 import type { ContextChange, LiveContext } from "./live_context.ts";
 import { sayGoodbye } from "./farewell.ts";
-import { PooledRelay } from "./pooled_relay.ts";
+import { type ClientEnding, PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import { RequestRewriter } from "./rewriting.ts";
 import type { Shared } from "./sharing.ts";
@@ -70,6 +69,8 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   #canceller: (() => Promise<void>) | null = null;
   /** Made when somebody asks for its signal: most sessions never end that way. */
   #closed: AbortController | null = null;
+  /** Aborted when nothing may go on that the client has asked for, though it said Terminate. */
+  #cut: AbortController | null = null;
   #farewell: PgError | null = null;
   /** Null when no resolver has anything to say. */
   #live: LiveContext | null = null;
@@ -144,6 +145,10 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     return this.#closed ??= new AbortController();
   }
 
+  get #cutShort(): AbortController {
+    return this.#cut ??= new AbortController();
+  }
+
   /** Called by the handshake when there are resolvers. */
   resolvedBy(live: LiveContext): void {
     this.#live = live;
@@ -201,33 +206,23 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     const endedBy = await relay.run();
     watched?.[Symbol.dispose]();
     this.#logEnd(relay, endedBy);
-    if (relay.abandoned && cancel !== null) await this.#cancelAbandoned(cancel);
+    const isCut = this.#cut !== null && !relay.idle;
+    if ((relay.abandoned || isCut) && cancel !== null) await this.#cancelAbandoned(cancel);
   }
 
   async #serveLent({ lease, cancelKey }: Lent): Promise<void> {
     using _lease = lease; // whatever happens, its place comes back
     const { member } = lease;
     this.#log.info("client connected", { ...this.#record(), backend: member.processId });
-    const cancel = () => member.cancel((request) => this.#sendCancel(request));
-    this.#canceller = cancel;
+    this.#canceller = () => member.cancel((request) => this.#sendCancel(request));
     const relay = new PooledRelay(this.#client, member);
     this.#serve(relay);
-    const watched = this.#options.limits.watch(this);
-    const endedBy = await relay.run();
-    watched[Symbol.dispose]();
+    using watched = this.#options.limits.watch(this);
+    const endedBy = await relay.run().finally(() => this.#released(cancelKey));
     this.#logFailure(relay.failure);
-    this.#canceller = null;
-    cancelKey[Symbol.dispose]();
     this.#logEnd(relay, endedBy);
     this.#client.transport.close();
-    const outcome = await checkIn(lease, {
-      pumped: relay.pumped,
-      sentWhole: relay.sentWhole,
-      finishes: endedBy === "terminated",
-      cancel,
-      signal: this.#closing.signal,
-    });
-    this.#log.debug("server connection checked in", { backend: member.processId, outcome });
+    await this.#checkIn(lease, relay, endedBy, watched);
   }
 
   async #serveShared({ linker, cancelKey }: Shared): Promise<void> {
@@ -243,23 +238,41 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     });
     this.#canceller = () => relay.cancel((request) => this.#sendCancel(request));
     this.#serve(relay);
-    const watched = this.#options.limits.watch(this);
-    const endedBy = await relay.run().finally(() => {
-      watched[Symbol.dispose]();
-      this.#canceller = null;
-      cancelKey[Symbol.dispose]();
-    });
+    using watched = this.#options.limits.watch(this);
+    const endedBy = await relay.run().finally(() => this.#released(cancelKey));
     this.#logFailure(relay.failure);
     this.#logEnd(relay, endedBy);
     this.#client.transport.close();
     using lease = relay.takeLease();
-    if (lease === null) return;
-    const member = lease.member;
+    if (lease !== null) await this.#checkIn(lease, relay, endedBy, watched);
+  }
+
+  /** The client has left: its key is worth nothing any more. */
+  #released(cancelKey: Disposable): void {
+    this.#canceller = null;
+    cancelKey[Symbol.dispose]();
+  }
+
+  /** What the client has left behind may go on, for as long as the limits let it. */
+  async #checkIn(
+    lease: Lent["lease"],
+    relay: PooledRelay | TransactionRelay,
+    endedBy: ClientEnding,
+    watched: Disposable,
+  ): Promise<void> {
+    const { member } = lease;
+    const cancel = () => member.cancel((request) => this.#sendCancel(request));
+    this.#canceller = cancel;
     const outcome = await checkIn(lease, {
       pumped: relay.pumped,
       sentWhole: relay.sentWhole,
       finishes: endedBy === "terminated",
-      cancel: () => member.cancel((request) => this.#sendCancel(request)),
+      hurry: this.#cutShort.signal,
+      cancel,
+      onSettled: () => {
+        watched[Symbol.dispose]();
+        this.#canceller = null;
+      },
       signal: this.#closing.signal,
     });
     this.#log.debug("server connection checked in", { backend: member.processId, outcome });
@@ -314,6 +327,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       reason: reason.message,
     });
     this.#farewell = reason;
+    this.#cutShort.abort();
     if (this.#relay !== null) void this.#relay.close(reason.encode());
     else this.#deadline?.end(reason);
   }
@@ -357,37 +371,9 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       this.#log.info("client let go", this.#record());
       return await sayGoodbye(this.#client, this.#farewell!.encode());
     }
-    if (error instanceof ClientGone) {
-      if (!(error.cause instanceof TlsError)) {
-        return this.#log.debug("client left during the handshake", this.#record());
-      }
-      const fields = { ...this.#record(), error: error.cause.message };
-      return this.#log.warn("TLS handshake with the client failed", fields);
-    }
-    if (error instanceof UpstreamRefused) {
-      const { sqlState, message } = error.fields;
-      this.#log.warn("upstream refused the login", {
-        ...this.#record(),
-        sqlstate: sqlState,
-        error: message,
-      });
-      return await sayGoodbye(this.#client, null);
-    }
-    if (error instanceof PgError) {
-      this.#log.warn("client refused", {
-        ...this.#record(),
-        sqlstate: error.sqlState,
-        error: error.message,
-        ...(error.cause instanceof Error ? { cause: error.cause.message } : {}),
-      });
-      return await sayGoodbye(this.#client, error.encode());
-    }
-    this.#log.error("session failed, which is a bug in pgvpd", {
-      ...this.#record(),
-      error: error instanceof Error ? error.stack ?? error.message : String(error),
-    });
-    const failure = new PgError(SqlState.InternalError, "internal error in pgvpd");
-    await sayGoodbye(this.#client, failure.encode());
+    const { level, message, fields, lastWord } = reportOf(error);
+    this.#log[level](message, { ...this.#record(), ...fields });
+    if (lastWord !== undefined) await sayGoodbye(this.#client, lastWord);
   }
 
   #record(): Record<string, unknown> {
