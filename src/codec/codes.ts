@@ -99,6 +99,7 @@ export const SqlState = {
   ProtocolViolation: "08P01",
   FeatureNotSupported: "0A000",
   CharacterNotInRepertoire: "22021",
+  InvalidParameterValue: "22023",
   IdleInTransactionSessionTimeout: "25P03",
   TransactionTimeout: "25P04",
   InvalidAuthorizationSpecification: "28000",

@@ -314,7 +314,7 @@ async function attempt(
 const PARAMETER_REFUSALS: ReadonlySet<string> = new Set([
   SqlState.ProtocolViolation,
   SqlState.FeatureNotSupported,
-  "22023", // invalid_parameter_value
+  SqlState.InvalidParameterValue,
   "42602", // invalid_name
   "42704", // undefined_object
 ]);
