@@ -173,6 +173,7 @@ export class Proxy {
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
     const rules = tenantRules(options, files);
     this.#tenants.rules = rules;
+    this.#pools?.reshare((known) => rules.policies.shareInstead(known));
     this.#limits.settings = options;
     this.#limits.tenantShortest = rules.policies.shortestTimeout;
   }

@@ -7,6 +7,7 @@ import type { Connector } from "./pool/pool.ts";
 import { connectUpstream, type UpstreamOptions } from "./pool/connect.ts";
 import { PooledBackend } from "./pool/pooled_backend.ts";
 import { Pools, type PoolsOptions } from "./pool/pools.ts";
+import type { TenantShare } from "./pool/fairness.ts";
 import type { PoolStats } from "./pool/pool.ts";
 import type { SessionStatePolicy } from "./protocol/session_state.ts";
 import { AddressLimit } from "./session/address_limit.ts";
@@ -112,6 +113,11 @@ export class ServerPools {
     this.#pools.options = poolsOptions(this.#mode, settings);
     void this.#authQuery?.close();
     this.#pooling = this.#buildPooling(users);
+  }
+
+  /** What tenants' shares of every pool are from now on, for clients that wait too. */
+  reshare(shareOf: (known: TenantShare) => TenantShare): void {
+    this.#pools.reshare(shareOf);
   }
 
   /** Resolves when every connection is closed; those that are lent must come back first. */

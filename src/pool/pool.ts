@@ -114,13 +114,27 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     const ticket = this.#group.nextTicket();
     const { waiter, served } = this.#waiters.join(contextKey, ticket, patience, account);
     this.advance();
-    const refusal = crowdRefusal(account, this.#coming, this.#usage, this.settings.maxWaiting);
-    if (refusal !== null) {
-      this.#counters.refusals++;
-      waiter.refuse(refusal);
-      this.advance(); // it may be unused
-    }
+    this.#refuseCrowd(waiter);
     return served;
+  }
+
+  /** Refuses somebody if there are too many now: whoever came last, or who fills the queue. */
+  #refuseCrowd(last: Waiter<Lease<M>>): void {
+    const { account } = last;
+    const refusal = crowdRefusal(account, this.#coming, this.#usage, this.settings.maxWaiting);
+    if (refusal === null) return;
+    this.#counters.refusals++;
+    const { error, isTenants } = refusal;
+    const other = isTenants ? last : this.#waiters.shares.lastOfLongest ?? last;
+    const isLonger = other.account.queue.size > account.queue.size;
+    (isLonger ? other : last).refuse(error);
+    this.advance(); // it may be unused
+  }
+
+  /** What tenants' shares are from now on, for those who wait too. */
+  reshare(shareOf: (known: TenantShare) => TenantShare): void {
+    this.#waiters.shares.reshare(shareOf);
+    this.advance();
   }
 
   /** The same, when a member can be lent at once and nobody waits for it; else null. */

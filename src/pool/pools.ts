@@ -91,6 +91,11 @@ export class Pools<M extends PoolMember> {
     for (const pool of this.#pools.values()) pool.options = this.#settings;
   }
 
+  /** {@linkcode Pool.reshare} of all. */
+  reshare(shareOf: (known: TenantShare) => TenantShare): void {
+    for (const pool of [...this.#pools.values()]) pool.reshare(shareOf);
+  }
+
   /** Places in use over all pools. */
   get total(): number {
     return this.#group.total;

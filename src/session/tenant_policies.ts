@@ -108,6 +108,12 @@ export class TenantPolicies {
     return policy;
   }
 
+  /** The share of whoever has had this one until now, and goes by its name. */
+  shareInstead({ tenant }: TenantShare): TenantShare {
+    const { share } = this.of(tenant);
+    return share.tenant === tenant ? share : { ...EVERYBODY, tenant };
+  }
+
   /** What is said of a tenant, the last word first. */
   #overridesOf(tenant: string): TenantOverride[] {
     const named = this.#names.get(tenant);

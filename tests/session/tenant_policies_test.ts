@@ -80,6 +80,15 @@ Deno.test("without fair shares everybody has the same one", () => {
   assert.equal(policies({ tenantFairShares: false }).of("acme").share, EVERYBODY);
 });
 
+Deno.test("whose share changes keeps the name that it goes by", () => {
+  const before = policies({ tenantPoolMax: 1 }).of("acme").share;
+  const wider = policies({ tenantPoolMax: 9 });
+  assert.equal(wider.shareInstead(before), wider.of("acme").share);
+  const off = policies({ tenantFairShares: false, tenantPoolMax: 9 });
+  assert.deepEqual(off.shareInstead(before), { ...EVERYBODY, tenant: "acme" });
+  assert.equal(off.shareInstead(EVERYBODY), EVERYBODY);
+});
+
 Deno.test("however many names come, few policies are kept", () => {
   const all = policies({});
   const first = all.of("t0");

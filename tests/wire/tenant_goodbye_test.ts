@@ -1,4 +1,4 @@
-// Clients that say goodbye behind a statement that still runs: what holds for their tenant holds on.
+// Clients that say goodbye behind a statement that still runs: their tenant's limits hold on.
 
 import { WITHOUT_TLS } from "../../src/server.ts";
 import { APP_PASSWORD, Bench, eventually, type Front } from "../support/wire_bench.ts";
