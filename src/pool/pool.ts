@@ -214,8 +214,8 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     return isEmpty && this.#waiters.length === 0 && this.#backoff.cause === null;
   }
 
-  get wantingTicket(): number | null {
-    return this.#mayOpen ? this.#waiters.at(this.#coming)?.ticket ?? null : null;
+  get wanting(): Waiter<Lease<M>> | null {
+    return this.#mayOpen ? this.#waiters.at(this.#coming) ?? null : null;
   }
 
   get idleSince(): number | null {
@@ -320,7 +320,9 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     if (reason !== null) return this.#remove(slot, reason);
     const waiter = this.#waiters.at(0);
     if (waiter !== undefined) {
-      this.#counters.waitMs += this.#clock.now() - waiter.since;
+      const now = this.#clock.now();
+      if (slot.wasUsed && this.#group.mustYield(this, now)) return this.#remove(slot, "yielded");
+      this.#counters.waitMs += now - waiter.since;
       waiter.serve(this.#lend(slot, waiter.contextKey, waiter.account));
       return;
     }
