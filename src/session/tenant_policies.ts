@@ -57,6 +57,8 @@ export interface TenantSettings {
 
 /** Policies that are kept ready; any other is made when it is asked for. */
 export const READY_MAX = 10_000;
+/** Names come from whoever connects: longer ones, in characters, are not kept. */
+export const NAME_LENGTH_MAX = 256;
 
 /** Limits by their names in tenants.toml. */
 type Limits = Readonly<Record<LimitName, number | null>>;
@@ -103,6 +105,7 @@ export class TenantPolicies {
     const known = this.#ready.get(tenant);
     if (known !== undefined) return known;
     const policy = this.#make(tenant);
+    if (tenant.length > NAME_LENGTH_MAX) return policy;
     if (this.#ready.size >= READY_MAX) this.#ready.delete(this.#ready.keys().next().value!);
     this.#ready.set(tenant, policy);
     return policy;

@@ -4,6 +4,7 @@ import { strict as assert } from "node:assert";
 import { parseTenantsFile } from "../../src/config/tenants_file.ts";
 import { EVERYBODY } from "../../src/pool/fairness.ts";
 import {
+  NAME_LENGTH_MAX,
   READY_MAX,
   TenantPolicies,
   type TenantSettings,
@@ -96,4 +97,12 @@ Deno.test("however many names come, few policies are kept", () => {
   assert.equal(all.of("t0"), first);
   all.of("one more");
   assert.notEqual(all.of("t0"), first);
+});
+
+Deno.test("long names, which anybody may send, are not kept", () => {
+  const all = policies({ tenantMaxConnections: 3 });
+  const kept = "x".repeat(NAME_LENGTH_MAX);
+  assert.equal(all.of(kept), all.of(kept));
+  assert.notEqual(all.of(`${kept}x`), all.of(`${kept}x`));
+  assert.equal(all.of(`${kept}x`).maxConnections, 3);
 });
