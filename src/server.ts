@@ -11,6 +11,7 @@ import type { TenantsFile } from "./config/tenants_file.ts";
 import { connectUpstream, type UpstreamOptions, type UpstreamTls } from "./pool/connect.ts";
 import type { PoolStats } from "./pool/pool.ts";
 import { type AuthUsers, type PoolSettings, ServerPools } from "./server_pools.ts";
+import type { TenantType } from "./context/tenant_key.ts";
 import { TenantPatterns } from "./context/tenant_patterns.ts";
 import { type NamedUpstream, Routes } from "./server_routes.ts";
 import { AddressLimit } from "./session/address_limit.ts";
@@ -290,6 +291,7 @@ export class Proxy {
       pooling: this.#pools?.pooling ?? null,
       resolvers: this.#resolvers,
       tenantKey: options.tenantKey,
+      tenantType: options.tenantType,
       tenants: this.#tenants,
       failures: this.#failures,
       limits: this.#limits,
@@ -320,15 +322,16 @@ function upstreamOptions(options: ProxyOptions, files: FileContents): UpstreamOp
 function tenantPatterns(
   listed: readonly string[] | null,
   inFile: readonly string[] | null | undefined,
+  type: TenantType,
 ): TenantPatterns | null {
   if (listed === null && (inFile ?? null) === null) return null;
-  return new TenantPatterns([...listed ?? [], ...inFile ?? []]);
+  return new TenantPatterns([...listed ?? [], ...inFile ?? []], type);
 }
 
 function tenantRules(options: ProxyOptions, { tenants }: FileContents): TenantRules {
   return {
-    allow: tenantPatterns(options.tenantAllow, tenants?.allow),
-    deny: tenantPatterns(options.tenantDeny, tenants?.deny),
+    allow: tenantPatterns(options.tenantAllow, tenants?.allow, options.tenantType),
+    deny: tenantPatterns(options.tenantDeny, tenants?.deny, options.tenantType),
     policies: new TenantPolicies(options, tenants?.file),
   };
 }

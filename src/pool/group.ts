@@ -70,7 +70,7 @@ export const YIELD_PAUSE_MS = 100;
  * The places under the ceiling.
  *
  * Invariant: while a pool is starved, the ceiling is reached and no other pool has an idle member.
- * A pool that always has somebody waiting would never give a place back: it yields one now and then.
+ * A pool that always has somebody waiting would never give a place back: it yields one at times.
  */
 export class Group implements PoolGroup {
   total = 0;

@@ -10,7 +10,12 @@ import {
   rewriteStartup,
   withDatabase,
 } from "../context/startup_parameters.ts";
-import { tenantKeyOf, type TenantKeyRule } from "../context/tenant_key.ts";
+import {
+  refuseOtherSpelling,
+  tenantKeyOf,
+  type TenantKeyRule,
+  type TenantType,
+} from "../context/tenant_key.ts";
 import { decodeUsername, parseUsername, type UsernameRules } from "../context/username.ts";
 import type { LogFields, Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
@@ -50,6 +55,7 @@ export interface HandshakeOptions extends UsernameRules {
   readonly pooling: Pooling | null;
   /** What lists and limits know a tenant by. */
   readonly tenantKey: TenantKeyRule;
+  readonly tenantType: TenantType;
   readonly tenants: Tenants;
   /** Failed logins, whoever has asked for the password. */
   readonly failures: AddressLimit;
@@ -245,6 +251,7 @@ function prepareLogin(startup: StartupPacket, options: HandshakeOptions): Login 
   encryption?.checkIdentity(identity.values[0]!);
   refuseReservedParameters(parameters, [...contextVariables, ...plan?.variables ?? []]);
   const tenant = tenantKeyOf(identity, options.tenantKey, contextVariables);
+  refuseOtherSpelling(tenant, options.tenantType);
   const policy = options.tenants.policyOf(tenant);
   const route = options.routeOf(policy.upstream);
   const known = contextVariables.map((name, index) => ({ name, value: identity.values[index]! }));

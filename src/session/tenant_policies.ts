@@ -8,7 +8,8 @@ import {
   type TenantsFile,
 } from "../config/tenants_file.ts";
 import type { Setting } from "../context/context.ts";
-import { Glob, isGlob, unescaped } from "../context/tenant_patterns.ts";
+import type { TenantType } from "../context/tenant_key.ts";
+import { Glob, isGlob, listedTenant } from "../context/tenant_patterns.ts";
 import { EVERYBODY, type TenantShare } from "../pool/fairness.ts";
 
 /** How long sessions of a tenant may take for what, in milliseconds; null: for ever. */
@@ -41,6 +42,7 @@ export interface TenantPolicy extends TenantTimeouts {
 
 /** The settings that all tenants share. */
 export interface TenantSettings {
+  readonly tenantType: TenantType;
   readonly tenantMaxConnections: number | null;
   readonly tenantRateLimit: number | null;
   readonly tenantRateBurst: number | null;
@@ -88,7 +90,7 @@ export class TenantPolicies {
     this.#file = file;
     for (const entry of file.tenants) {
       if (isGlob(entry.pattern)) this.#patterns.push({ glob: new Glob(entry.pattern), entry });
-      else this.#names.set(unescaped(entry.pattern), entry);
+      else this.#names.set(listedTenant(entry.pattern, settings.tenantType), entry);
     }
   }
 
