@@ -169,7 +169,7 @@ export class ServerPools {
     const own = id === undefined ? null : this.#routes.upstreamOf(id);
     const connect = own === null
       ? this.#connect
-      : (signal: AbortSignal) => connectUpstream(own.options, signal);
+      : (signal: AbortSignal) => connectUpstream(own.options, signal); // as it is then
     return {
       open: async (signal) => {
         const late = AbortSignal.timeout(OPEN_MS_MAX);
