@@ -29,7 +29,7 @@ Deno.test("a name stands for its upstream, none for that of all", () => {
   assert(!new Routes(MAIN, new Map()).isBranched);
 });
 
-Deno.test("new credentials are for who began with the old ones, too: it is the same place", async () => {
+Deno.test("new credentials are for who began with the old ones, too: it is the same place", () => {
   const routes = new Routes(MAIN, new Map([["a", upstream("x", { password: "old" })]]));
   const a = routes.routeOf("a");
   const tls = { ...TLS, mode: "require" } as const;
