@@ -12,11 +12,10 @@ import { IdleWatch } from "./conversation.ts";
 import { sendStartup, type ServerCredentials, ServerLogin } from "./login.ts";
 import { preparation, refusedSetting, setting } from "./preparation.ts";
 import { discard, residueCheck, scrub } from "./scrub.ts";
-import { BackendSeal, type Say, type Sealing, type SealOutcome } from "./sealing.ts";
-import { asPgError, converse, type Exchange, nothingQuery, roleQuery } from "./statements.ts";
+import { RoleProof } from "./role_proof.ts";
+import { BackendSeal, type Sealing, type SealOutcome } from "./sealing.ts";
+import { asPgError, converse, type Exchange, nothingQuery, type Say } from "./statements.ts";
 
-/** Roles of which is known that they do not leave row-level security. */
-const PROVED_ROLES_MAX = 100;
 /** How long a connection may take to answer a question of pgvpd's own. */
 const ANSWER_MS_MAX = 5_000;
 const NEVER = new AbortController().signal;
@@ -58,8 +57,7 @@ export class PooledBackend {
   readonly baseParameters: ReadonlyMap<string, string>;
   readonly #idleWatch: IdleWatch;
   readonly #login: ServerProcess;
-  readonly #options: Pick<BackendOptions, "provesRoles">;
-  readonly #provedRoles = new Set<string>();
+  readonly #roles: RoleProof | null;
   readonly #seal: BackendSeal;
 
   private constructor(
@@ -75,7 +73,7 @@ export class PooledBackend {
     this.#idleWatch = new IdleWatch(backend);
     this.baseParameters = new Map(backend.parameters);
     this.#login = login;
-    this.#options = options;
+    this.#roles = options.provesRoles ? new RoleProof() : null;
   }
 
   /**
@@ -167,7 +165,7 @@ export class PooledBackend {
     if (!this.backend.idle) return false;
     this.unnamedOwner = null;
     try {
-      await this.#bounded(converse(this.backend, [nothingQuery()]), signal);
+      await this.#say([nothingQuery()], signal);
       return this.backend.idle;
     } catch {
       return false;
@@ -186,7 +184,9 @@ export class PooledBackend {
     signal: AbortSignal,
   ): Promise<void> {
     if (!this.backend.idle) throw lost();
-    await this.#proveRole(context.role, "the user name or set_role", signal).catch(refusedQuery);
+    await this.#proveRole(context.role, ROLE_FROM, signal).catch((error) => {
+      throw asPgError(error, OWN_QUERY_REFUSED);
+    });
     await this.#converseSealed(context, preparation(context, settings, true), signal);
     if (!this.backend.idle) throw lost();
     this.confirmedContext = context;
@@ -209,8 +209,8 @@ export class PooledBackend {
       this.unnamedOwner = null;
       await this.#bounded(this.cancelling, signal);
       if (this.backend.idle) {
-        await this.#bounded(converse(this.backend, [nothingQuery()]), signal)
-          .catch(() => {}); // it was hit, and is in step, or it is over
+        // It was hit, and is in step, or it is over.
+        await this.#say([nothingQuery()], signal).catch(() => {});
       }
     }
     if (this.backend.idle && !this.#cancelIsLost) return;
@@ -238,7 +238,7 @@ export class PooledBackend {
     this.contextKey = null;
     this.statements.clear();
     this.unnamedOwner = null;
-    await this.#proveRole(context.role, "the user name or set_role", signal);
+    await this.#proveRole(context.role, ROLE_FROM, signal);
     const exchanges = [scrub(), residueCheck(), ...preparation(context, settings, true)];
     await this.#converseSealed(context, exchanges, signal);
     if (!backend.idle) throw lost();
@@ -250,7 +250,7 @@ export class PooledBackend {
   /** Sets what another client of the same context wants otherwise. */
   async adjust(settings: readonly Setting[], signal: AbortSignal): Promise<void> {
     this.unnamedOwner = null;
-    await this.#bounded(converse(this.backend, [setting(settings)]), signal).catch(refusedSetting);
+    await this.#say([setting(settings)], signal).catch(refusedSetting);
     if (!this.backend.idle) throw lost();
   }
 
@@ -299,7 +299,7 @@ export class PooledBackend {
     backend.fates = null; // what is said now is none of the client's
     backend.notify = notify;
     try {
-      await this.#seal.renew(context, this.#sayer(signal));
+      await this.#seal.renew(context, (exchanges) => this.#say(exchanges, signal));
     } finally {
       backend.notify = null;
       backend.fates = fates;
@@ -313,15 +313,22 @@ export class PooledBackend {
     exchanges: readonly Exchange<unknown>[],
     signal: AbortSignal,
   ): Promise<void> {
-    const say = this.#sayer(signal);
+    const say: Say = (exchanges) => this.#say(exchanges, signal);
     await this.#seal.prepare(say);
     const all = [...exchanges, ...this.#seal.exchanges(context)];
     const results = await say(all).catch(refusedSetting);
     await this.#seal.conclude(context, results[exchanges.length] as SealOutcome | undefined, say);
   }
 
-  #sayer(signal: AbortSignal): Say {
-    return (exchanges) => this.#bounded(converse(this.backend, exchanges), signal);
+  async #proveRole(role: string, from: string, signal: AbortSignal): Promise<void> {
+    await this.#roles?.prove(role, from, (exchanges) => this.#say(exchanges, signal));
+  }
+
+  #say<Results extends readonly unknown[]>(
+    exchanges: Parameters<typeof converse<Results>>[1],
+    signal: AbortSignal,
+  ): Promise<Results> {
+    return this.#bounded(converse<Results>(this.backend, exchanges), signal);
   }
 
   /**
@@ -338,7 +345,7 @@ export class PooledBackend {
     try {
       if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
       if (this.#cancelIsLost) return false;
-      await this.#bounded(converse(backend, [discard(inTransaction)]), signal);
+      await this.#say([discard(inTransaction)], signal);
     } catch {
       return false;
     }
@@ -373,35 +380,10 @@ export class PooledBackend {
       signal.removeEventListener("abort", giveUp);
     }
   }
-
-  /** @throws {PgError} 28000 for a role to which row-level security does not apply. */
-  async #proveRole(role: string, from: string, signal: AbortSignal): Promise<void> {
-    if (!this.#options.provesRoles || this.#provedRoles.has(role)) return;
-    const [[row]] = await this.#bounded(
-      converse(this.backend, [roleQuery(role)]),
-      signal,
-    );
-    if (row?.[0] === "t") {
-      throw new PgError(
-        SqlState.InvalidAuthorizationSpecification,
-        `role ${JSON.stringify(role)} is not subject to row-level security`,
-        {
-          detail: `It is a superuser or has BYPASSRLS; it comes from ${from}.`,
-          hint: "Take a role with NOSUPERUSER NOBYPASSRLS, or name it in pool_roles.",
-        },
-      );
-    }
-    if (row?.[0] !== "f") return; // there is no such role, yet
-    if (this.#provedRoles.size >= PROVED_ROLES_MAX) this.#provedRoles.clear();
-    this.#provedRoles.add(role);
-  }
 }
 
+const ROLE_FROM = "the user name or set_role";
 const OWN_QUERY_REFUSED = "the upstream server refused pgvpd's own query";
-
-function refusedQuery(error: unknown): never {
-  throw asPgError(error, OWN_QUERY_REFUSED);
-}
 
 function lost(): PgError {
   return new PgError(SqlState.ConnectionFailure, "the connection to the upstream server was lost");

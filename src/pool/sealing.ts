@@ -10,7 +10,7 @@ import { MessageReader } from "../codec/reader.ts";
 import type { SessionContext } from "../context/context.ts";
 import type { Backend } from "./backend.ts";
 import { Conversation, isAsynchronous, malformedReply, MESSAGE_SIZE_MAX } from "./conversation.ts";
-import { binaryQuery, type Exchange, type TextRow } from "./statements.ts";
+import { binaryQuery, type Exchange, type Say, type TextRow } from "./statements.ts";
 
 /** What tokens are made with; another object when the keys have been read again. */
 export interface Sealing {
@@ -19,11 +19,6 @@ export interface Sealing {
   /** How long a token is good for, in milliseconds. */
   readonly ttlMs: number;
 }
-
-/** Says these to the backend, and returns what came of it. */
-export type Say = <Results extends readonly unknown[]>(
-  exchanges: { readonly [Index in keyof Results]: Exchange<Results[Index]> },
-) => Promise<Results>;
 
 /** What the database has read out of a token: the witness's value; or its error. */
 export type SealOutcome =

@@ -44,6 +44,11 @@ export interface Exchange<Result> {
   readonly answer: (backend: Backend) => Conversation<Result>;
 }
 
+/** Says these to a server, and returns what came of each. */
+export type Say = <Results extends readonly unknown[]>(
+  exchanges: { readonly [Index in keyof Results]: Exchange<Results[Index]> },
+) => Promise<Results>;
+
 /**
  * Says several things in one write, and reads the answers one after the other.
  *

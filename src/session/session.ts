@@ -6,7 +6,8 @@ import type { Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import { failureText } from "../pool/invalidation_listener.ts";
 import type { Transport } from "../net/transport.ts";
-import { activityOf, answersOf, type AnyRelay, trafficOf, transactionsOf } from "./activity.ts";
+import { activityOf, answersOf, isPooled, trafficOf, transactionsOf } from "./activity.ts";
+import type { AnyRelay } from "./activity.ts";
 import { forwardCancel } from "./cancel.ts";
 import { Deadline } from "./deadline.ts";
 import { reportOf } from "./endings.ts";
@@ -127,13 +128,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       "waiting for the client's startup packet",
     );
     this.#deadline = deadline;
-    const established = await handshake(
-      this.#client,
-      this.#options,
-      deadline,
-      this.#log,
-      this,
-    );
+    const established = await handshake(this.#client, this.#options, deadline, this.#log, this);
     if (established === null) {
       this.#log.info("cancel request passed on", { peer: this.#client.transport.peer });
       return null;
@@ -295,7 +290,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   }
 
   get isPooled(): boolean {
-    return !(this.#relay instanceof Relay);
+    return isPooled(this.#relay);
   }
 
   get tenantTimeouts(): TenantTimeouts | null {

@@ -99,7 +99,7 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
     if (ending !== "terminated" && ending !== "closed" && ending !== "vanished") {
       await this.tellClient();
     }
-    await this.#restoring.catch(() => {});
+    await Promise.all([this.#restoring.catch(() => {}), this.renewing]);
     return ending;
   }
 
@@ -222,6 +222,7 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
       }
       this.bytesFromClient += bytes.length;
       if (this.gate !== null) await Promise.race([this.gate.promise, this.over.promise]);
+      if (this.#member?.isSealDue === true) await this.renewSeal(this.#member);
       if (this.ending !== null) break;
       if (requests.cut.length > 0) bytes = joined(requests.cut, bytes);
       if (this.#member === null && bytes.length < HEADER_SIZE) {
