@@ -19,6 +19,7 @@ import { type NamedUpstream, Routes } from "./server_routes.ts";
 import { AddressLimit } from "./session/address_limit.ts";
 import { Admission, type Slot } from "./session/admission.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
+import type { GuardOptions } from "./session/guard.ts";
 import type { ClientTls } from "./session/opening.ts";
 import { Resolvers, type ResolverSettings, type ResolverStats } from "./session/resolving.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
@@ -55,6 +56,8 @@ export interface ProxyOptions
   readonly clientTls: "disable" | "allow" | "require";
   /** How long a token is good for; null: as long as is usual in the pool mode. */
   readonly sealTtl: number | null;
+  /** Null: log, where contexts are not sealed. */
+  readonly contextGuard: "off" | GuardOptions["policy"] | null;
 }
 
 /** What was read from the files that the settings name. */
@@ -310,6 +313,7 @@ export class Proxy {
       cancelKeys: this.#pools?.pooling.cancelKeys ?? ownKeys,
       routeOf: (upstream) => this.#routes.routeOf(upstream),
       sealing: () => this.#sealing,
+      guard: guardOptions(options, files),
     };
   }
 
@@ -335,6 +339,14 @@ function sealingOf({ sealTtl, poolMode }: ProxyOptions, files: FileContents): Se
   const keys = files.sealKeys ?? null;
   const usual = poolMode === "transaction" ? SEAL_TTL_MS_TRANSACTION : SEAL_TTL_MS;
   return keys === null ? null : { keys, ttlMs: sealTtl ?? usual };
+}
+
+function guardOptions(options: ProxyOptions, files: FileContents): GuardOptions | null {
+  const isSealed = (files.sealKeys ?? null) !== null;
+  const policy = options.contextGuard ?? (isSealed ? "off" : "log");
+  if (policy === "off") return null;
+  const names = [...options.contextVariables, ...files.resolvers?.variables ?? []];
+  return { policy, variables: new Set(names.map((name) => name.toLowerCase())) };
 }
 
 /** Who is in the setting, and who is in the file; null when there is neither. */

@@ -30,6 +30,7 @@ import { ClientGone, UpstreamRefused } from "./endings.ts";
 import type { ContextHolder, LiveContext, ResolverClient } from "./live_context.ts";
 import { LoginRelay, RefusedAtOnce } from "./login.ts";
 import { LoginResolving } from "./login_resolving.ts";
+import type { GuardOptions } from "./guard.ts";
 import { lend, type Lent, type Pooling, type PoolTarget, type Route } from "./lending.ts";
 import { type ClientTls, openClient, type StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
@@ -69,6 +70,8 @@ export interface HandshakeOptions extends UsernameRules {
   readonly routeOf: (upstream: string | null) => Route;
   /** What contexts are sealed with, as it is now; null: with nothing. */
   readonly sealing: () => Sealing | null;
+  /** What a client's statements are looked at for; null: for nothing. */
+  readonly guard: GuardOptions | null;
   /** The keys of sessions that a cancel request may mean; null: every key is the server's. */
   readonly cancelKeys: CancelKeys | null;
 }

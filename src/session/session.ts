@@ -24,6 +24,7 @@ import { checkIn } from "./check_in.ts";
 import type { Lent, Route } from "./lending.ts";
 import type { ContextChange, LiveContext } from "./live_context.ts";
 import { sayGoodbye } from "./farewell.ts";
+import { guarded, SUSPICIOUS } from "./guard.ts";
 import { type ClientEnding, PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import { RequestRewriter } from "./rewriting.ts";
@@ -53,7 +54,7 @@ const CONTEXT_CHANGED = new PgError(
 
 /** Owns the client's transport and whatever is opened for it; `run()` gives everything back. */
 export class Session implements HandshakeTarget, LimitedSession, TenantSession {
-  readonly #client: Inbox;
+  #client: Inbox;
   readonly #options: SessionOptions;
   readonly #log: Logger;
   readonly #startedAt = performance.now();
@@ -94,6 +95,8 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       const established = await this.#shakeHands();
       this.#deadline = null; // and with it everything that was waited for
       if (established === null) return;
+      const note = (sql: string) => this.#log.warn(SUSPICIOUS, { ...this.#record(), sql });
+      if (this.#tenant !== null) this.#client = guarded(this.#client, this.#options.guard, note);
       if ("linker" in established) await this.#serveShared(established);
       else if ("lease" in established) await this.#serveLent(established);
       else await this.#serveDedicated(established);
