@@ -22,7 +22,9 @@ DO $install$
 DECLARE
   home text := pg_catalog.quote_ident(pg_catalog.current_schema());
   me pg_catalog.pg_roles;
+  callers_path text := pg_catalog.current_setting('search_path');
 BEGIN
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   IF pg_catalog.to_regprocedure(home || '.current_tenant_id()') IS NULL THEN
     RAISE EXCEPTION 'pgvpd: there is no function current_tenant_id() in schema %', home
       USING ERRCODE = 'undefined_function',
@@ -45,6 +47,7 @@ BEGIN
     EXECUTE pg_catalog.format('GRANT pgvpd_vault TO %I', me.rolname);
     PERFORM pg_catalog.set_config('pgvpd.install_member', me.rolname::pg_catalog.text, false);
   END IF;
+  PERFORM pg_catalog.set_config('search_path', callers_path, true);
 END
 $install$;
 
@@ -170,9 +173,10 @@ DECLARE
   home oid := pg_catalog.current_schema()::pg_catalog.regnamespace;
   me text := pg_catalog.current_setting('role');
   reader record;
-  variable text;
   body text;
+  callers_path text := pg_catalog.current_setting('search_path');
 BEGIN
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   FOR reader IN
     SELECT p.oid, p.proname, p.prosrc, p.proparallel, p.oid::pg_catalog.regprocedure AS signature,
            pg_catalog.pg_get_functiondef(p.oid) AS definition,
@@ -211,6 +215,7 @@ BEGIN
     EXECUTE pg_catalog.format(
       'REVOKE pgvpd_vault FROM %I', pg_catalog.current_setting('pgvpd.install_member'));
   END IF;
+  PERFORM pg_catalog.set_config('search_path', callers_path, true);
   RAISE NOTICE 'pgvpd: the context is sealed from now on: without a token of pgvpd no row is seen. '
                'Next: pgvpd seal-key new, and seal_key_file in pgvpd''s configuration.';
 END

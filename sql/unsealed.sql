@@ -14,11 +14,15 @@ DECLARE
     (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user);
   who name := current_user;
   before text;
+  callers_path text := pg_catalog.current_setting('search_path');
 BEGIN
   IF pg_catalog.to_regclass('pgvpd.unsealed_function') IS NULL THEN
     RAISE NOTICE 'pgvpd: the context is not sealed in this database';
     RETURN;
   END IF;
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  -- They were right when they were made.
+  PERFORM pg_catalog.set_config('check_function_bodies', 'off', true);
   IF NOT is_superuser THEN
     EXECUTE pg_catalog.format('GRANT pgvpd_vault TO %I', who);
   END IF;
@@ -42,6 +46,7 @@ BEGIN
       EXECUTE pg_catalog.format('REVOKE pgvpd_vault FROM %I', who);
     END IF;
   END;
+  PERFORM pg_catalog.set_config('search_path', callers_path, true);
   RAISE NOTICE 'pgvpd: the context is not sealed any more; take seal_key_file out of the '
                'configuration of pgvpd';
 END
