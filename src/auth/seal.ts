@@ -1,4 +1,4 @@
-// The seal: what proves to the database that a session context comes from pgvpd, and the keys for it.
+// The seal: what proves to a database that a session context is pgvpd's, and the keys for it.
 // The other side is sql/sealed.sql. HMAC is that of RFC 2104 with SHA-256.
 
 import { createHmac, randomBytes } from "node:crypto";

@@ -6,7 +6,7 @@ import { choice, duration, path } from "./values.ts";
 export const SEAL = {
   seal_key_file: {
     group: "Identity",
-    type: path("a file of seal keys", /^\s*[0-9a-z]{2}\s+[0-9a-fA-F]{64}\s*$/m),
+    type: path("a file of seal keys"),
     default: null,
     example: "/etc/pgvpd/seal.key",
     sentence: "Keys that prove the context to the database.",
@@ -24,7 +24,7 @@ export const SEAL = {
     example: "30s",
     sentence: "How long a token of the sealed context is good for.",
     detail: "It ends at the start of a transaction, never in one, and is made anew when half of " +
-      "the time is over. Unset: `5min`, in transaction mode `10s`.",
+      "the time is over. Unset: `5m`, in transaction mode `10s`.",
     reloadable: true,
     available: true,
   },

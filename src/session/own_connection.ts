@@ -1,5 +1,5 @@
-// A connection that a client has logged in on itself, and whose context is sealed: it is served like
-// one that is lent, from a pool of one that is nobody else's.
+// A connection that a client has logged in on itself, and whose context is sealed: it is served as
+// if it were lent, from a pool of one that is nobody else's.
 
 import { encodeParameterStatus, READY_FOR_QUERY_IDLE } from "../codec/backend.ts";
 import { readInt32 } from "../codec/reader.ts";

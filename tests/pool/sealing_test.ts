@@ -1,5 +1,5 @@
-// BackendSeal: a token for this backend, read back; another one in time; what to do when the database
-// does not believe it.
+// BackendSeal: a token for this backend, read back; another one in time; what to do when it is not
+// believed.
 
 import { strict as assert } from "node:assert";
 import { SealKey } from "../../src/auth/seal.ts";

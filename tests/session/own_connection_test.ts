@@ -1,5 +1,5 @@
-// A connection of the client's own whose context is sealed: nothing is told before it is proved, and
-// what is lent ends with the client.
+// A connection of the client's own whose context is sealed: nothing is told before it is proved,
+// and what is lent ends with the client.
 
 import { strict as assert } from "node:assert";
 import { SealKey } from "../../src/auth/seal.ts";
