@@ -28,6 +28,8 @@ CREATE VIEW notes_view WITH (security_invoker = true) AS SELECT * FROM notes;
 SELECT pgvpd_protect('notes'), pgvpd_protect('events');
 CREATE POLICY planted_later ON notes FOR SELECT USING (body LIKE '%INITECH%');
 GRANT SELECT ON notes_view TO app_user;
+GRANT SELECT ON notes TO authenticated, trusty;
+GRANT EXECUTE ON FUNCTION current_tenant_id() TO authenticated, trusty;
 CREATE SCHEMA evil;
 GRANT ALL ON SCHEMA evil TO app_user;
 ANALYZE notes;
