@@ -43,8 +43,17 @@ BEGIN
   SELECT * INTO me FROM pg_catalog.pg_roles WHERE rolname = current_user;
   PERFORM pg_catalog.set_config('pgvpd.install_role', pg_catalog.current_setting('role'), false);
   PERFORM pg_catalog.set_config('pgvpd.install_member', 'no', false);
-  IF NOT me.rolsuper THEN
-    EXECUTE pg_catalog.format('GRANT pgvpd_vault TO %I', me.rolname);
+  -- Before 16 there is one membership, and it may have been given on purpose.
+  IF NOT (me.rolsuper OR pg_catalog.current_setting('server_version_num')::int < 160000
+                         AND pg_catalog.pg_has_role('pgvpd_vault', 'MEMBER')) THEN
+    BEGIN
+      EXECUTE pg_catalog.format('GRANT pgvpd_vault TO %I', me.rolname);
+    EXCEPTION WHEN insufficient_privilege THEN
+      RAISE EXCEPTION 'pgvpd: role pgvpd_vault is there already, and % may not use it', me.rolname
+        USING ERRCODE = 'insufficient_privilege',
+              HINT = pg_catalog.format('Have who made it, or a superuser, run '
+                                       'GRANT pgvpd_vault TO %I WITH ADMIN OPTION.', me.rolname);
+    END;
     PERFORM pg_catalog.set_config('pgvpd.install_member', me.rolname::pg_catalog.text, false);
   END IF;
   PERFORM pg_catalog.set_config('search_path', callers_path, true);
@@ -77,10 +86,10 @@ CREATE TABLE IF NOT EXISTS pgvpd.seal_key (
 ALTER TABLE pgvpd.seal_key ENABLE ROW LEVEL SECURITY;
 REVOKE ALL ON pgvpd.seal_key FROM PUBLIC;
 
--- What the functions were before, for sql/unsealed.sql.
+-- What makes the functions what they were before, for sql/unsealed.sql.
 CREATE TABLE IF NOT EXISTS pgvpd.unsealed_function (
   signature text PRIMARY KEY,
-  definition text NOT NULL
+  statement text NOT NULL
 );
 ALTER TABLE pgvpd.unsealed_function ENABLE ROW LEVEL SECURITY;
 REVOKE ALL ON pgvpd.unsealed_function FROM PUBLIC;
@@ -179,7 +188,6 @@ BEGIN
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   FOR reader IN
     SELECT p.oid, p.proname, p.prosrc, p.proparallel, p.oid::pg_catalog.regprocedure AS signature,
-           pg_catalog.pg_get_functiondef(p.oid) AS definition,
            pg_catalog.pg_get_function_arguments(p.oid) AS arguments,
            pg_catalog.strpos(p.prosrc, 'pgvpd.ctx(') > 0 AS is_sealed
       FROM pg_catalog.pg_proc p
@@ -196,8 +204,11 @@ BEGIN
     END;
     IF NOT reader.is_sealed AND (body IS NOT NULL OR reader.proparallel = 's') THEN
       SET ROLE pgvpd_vault;
-      INSERT INTO pgvpd.unsealed_function VALUES (reader.signature, reader.definition)
-        ON CONFLICT (signature) DO UPDATE SET definition = excluded.definition;
+      INSERT INTO pgvpd.unsealed_function VALUES (reader.signature, CASE
+          WHEN body IS NULL
+          THEN pg_catalog.format('ALTER FUNCTION %s PARALLEL SAFE', reader.signature)
+          ELSE pg_catalog.pg_get_functiondef(reader.oid) END)
+        ON CONFLICT (signature) DO UPDATE SET statement = excluded.statement;
       PERFORM pg_catalog.set_config('role', me, false);
     END IF;
     IF body IS NOT NULL THEN

@@ -4,14 +4,13 @@
 --   psql -v ON_ERROR_STOP=1 -d your_database -f unsealed.sql
 --
 -- Run it as who ran sealed.sql, and take seal_key_file out of pgvpd's configuration behind it:
--- between the two, policies trust what pgvpd sets anyway. Fails, and changes nothing, when a policy
--- or a view calls pgvpd.ctx() itself.
+-- between the two, policies trust what pgvpd sets anyway. Then run setup.sql again, if it has been
+-- upgraded meanwhile. Fails, and changes nothing, when a policy or a view calls pgvpd.ctx() itself.
 
 DO $uninstall$
 DECLARE
   me text := pg_catalog.current_setting('role');
-  is_superuser boolean :=
-    (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user);
+  is_able boolean := (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user);
   who name := current_user;
   before text;
   callers_path text := pg_catalog.current_setting('search_path');
@@ -23,11 +22,16 @@ BEGIN
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   -- They were right when they were made.
   PERFORM pg_catalog.set_config('check_function_bodies', 'off', true);
-  IF NOT is_superuser THEN
-    EXECUTE pg_catalog.format('GRANT pgvpd_vault TO %I', who);
+  -- Before 16 there is one membership, and it may have been given on purpose.
+  is_able := is_able OR current_setting('server_version_num')::int < 160000
+                        AND pg_has_role('pgvpd_vault', 'MEMBER');
+  IF NOT is_able THEN
+    EXECUTE format('GRANT pgvpd_vault TO %I', who);
   END IF;
   SET ROLE pgvpd_vault;
-  FOR before IN SELECT u.definition FROM pgvpd.unsealed_function u LOOP
+  FOR before IN
+    SELECT u.statement FROM pgvpd.unsealed_function u WHERE to_regprocedure(u.signature) IS NOT NULL
+  LOOP
     PERFORM pg_catalog.set_config('role', me, false);
     EXECUTE before;
     SET ROLE pgvpd_vault;
@@ -42,8 +46,8 @@ BEGIN
     DROP ROLE pgvpd_vault;
   EXCEPTION WHEN dependent_objects_still_exist OR insufficient_privilege THEN
     -- Another database of this server is sealed.
-    IF NOT is_superuser THEN
-      EXECUTE pg_catalog.format('REVOKE pgvpd_vault FROM %I', who);
+    IF NOT is_able THEN
+      EXECUTE format('REVOKE pgvpd_vault FROM %I', who);
     END IF;
   END;
   PERFORM pg_catalog.set_config('search_path', callers_path, true);
