@@ -39,6 +39,8 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
   #readyWithheld = false;
   /** The beginning of a message that may be withheld, or of a ReadyForQuery to be held back. */
   #withheld: Uint8Array = NO_BYTES;
+  /** Bytes of it that have been walked already. */
+  #walkedBefore = 0;
   /** pgvpd talks to the server itself until then. */
   #restoring: Promise<void> = Promise.resolve();
   /** A write to the backend that is under way. */
@@ -146,9 +148,6 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
     kept = keep(bytes, kept, from, end - open);
     return this.#toClient(kept === end ? bytes : bytes.subarray(0, kept));
   }
-
-  /** Bytes of `#withheld` that have been walked already. */
-  #walkedBefore = 0;
 
   lost(): void {
     this.end("upstream");

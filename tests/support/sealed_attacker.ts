@@ -1,4 +1,4 @@
-// Somebody who may run any SQL as tenant acme, and wants rows of globex: with what, and what is seen.
+// Somebody who may run any SQL as tenant acme, and wants rows of globex: with what, what is seen.
 
 import type { SealKey } from "../../src/auth/seal.ts";
 import { PLAIN_DATABASE, type SealedWorld } from "./sealed_world.ts";

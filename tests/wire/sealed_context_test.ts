@@ -1,4 +1,4 @@
-// The sealed context through the proxy: it is there, it lasts, it changes with the tenant, and where
+// The sealed context through the proxy: it is there, it lasts, it changes with the tenant, and if
 // it cannot be proved nobody is served.
 
 import { strict as assert } from "node:assert";
