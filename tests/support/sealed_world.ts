@@ -2,6 +2,7 @@
 // proxies in front of them.
 
 import { SealKey } from "../../src/auth/seal.ts";
+import type { ResolverPlan } from "../../src/context/resolver_plan.ts";
 import { type ProxyOptions, WITHOUT_TLS } from "../../src/server.ts";
 import { Bench, DATABASE, type Front } from "./wire_bench.ts";
 import { type Login, PgClient } from "./wire_clients.ts";
@@ -65,8 +66,9 @@ export class SealedWorld implements AsyncDisposable {
     mode: Mode,
     options: Partial<ProxyOptions> = {},
     sealKeys: readonly SealKey[] | null = [this.key],
+    resolvers: ResolverPlan | null = null,
   ): Promise<Front> {
-    return modeFront(this.bench, mode, options, { ...WITHOUT_TLS, sealKeys });
+    return modeFront(this.bench, mode, options, { ...WITHOUT_TLS, sealKeys, resolvers });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
