@@ -271,7 +271,9 @@ export class PooledBackend {
     this.unnamedOwner = null;
     this.backend.notify = notify;
     try {
-      await this.#converseSealed(context, preparation(context, settings, false), NEVER);
+      // What a client of its own connection resets goes back to the context by itself.
+      const exchanges = this.isDedicated ? [] : preparation(context, settings, false);
+      await this.#converseSealed(context, exchanges, NEVER);
     } finally {
       this.backend.notify = null;
     }
@@ -316,7 +318,7 @@ export class PooledBackend {
     const say: Say = (exchanges) => this.#say(exchanges, signal);
     await this.#seal.prepare(say);
     const all = [...exchanges, ...this.#seal.exchanges(context)];
-    const results = await say(all).catch(refusedSetting);
+    const results = all.length === 0 ? [] : await say(all).catch(refusedSetting);
     await this.#seal.conclude(context, results[exchanges.length] as SealOutcome | undefined, say);
   }
 
@@ -341,6 +343,7 @@ export class PooledBackend {
     const { backend } = this;
     this.confirmedContext = null;
     if (!backend.ledger.settled || !backend.atBoundary || backend.isOver) return false;
+    if (this.isDedicated) return backend.idle; // nobody comes behind
     const inTransaction = backend.ledger.transactionStatus !== TransactionStatus.Idle;
     try {
       if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);

@@ -73,6 +73,21 @@ Deno.test("sealed passthrough: a query is cancelled, and the session goes on", a
   assert.deepEqual(await client.query(OWN), [["a1,a2"]]);
 });
 
+Deno.test("sealed passthrough: what RESET does not mean stays as it is", async () => {
+  await using client = await PgClient.connect({ ...front.app("acme"), database: DATABASE });
+  await client.run("SET ROLE authenticated; SET work_mem = '5MB'");
+  await client.run("RESET search_path");
+  assert.equal(await client.value("SELECT current_user"), "authenticated");
+  assert.equal(await client.value("SHOW work_mem"), "5MB");
+  assert.equal(await client.value(OWN), "a1,a2");
+  await client.run("RESET ALL");
+  assert.equal(await client.value(OWN), "a1,a2");
+  assert.equal(await client.value("SELECT current_setting('app.current_tenant_id')"), "acme");
+  await client.run("DISCARD ALL");
+  assert.equal(await client.value("SELECT current_user"), "app_user");
+  assert.equal(await client.value(OWN), "a1,a2");
+});
+
 Deno.test("sealed passthrough: much passes both ways", async () => {
   const { client } = await connect();
   using _ends = client;
