@@ -14,7 +14,6 @@ export const SEAL = {
       "group too. It is read again when it changes. Every database that clients use must have " +
       "`sql/sealed.sql` then; see [sealed.md](sealed.md).",
     reloadable: true,
-    common: true,
     available: true,
   },
   seal_ttl: {
