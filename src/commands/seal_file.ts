@@ -9,6 +9,8 @@ export const KEY_FILE_MODE = 0o600;
 const OTHERS = 0o077;
 /** Root may give a file to a group, as for the key files of PostgreSQL. */
 const OTHERS_OF_ROOT = 0o027;
+/** Two keys and a page of comments; what is behind it is not looked at. */
+const FILE_SIZE_MAX = 16 * 1024;
 
 /**
  * The keys that contexts are sealed with; null when there is no file.
@@ -23,8 +25,10 @@ export function loadSealKeys({ sealKeyFile }: Pick<Settings, "sealKeyFile">) {
 export function readSealKeys(path: string): readonly SealKey[] {
   let text: string;
   try {
-    refuseOthers(path, Deno.statSync(path));
-    text = Deno.readTextFileSync(path);
+    // What is looked at is what is read, whatever the path leads to a moment later.
+    using file = Deno.openSync(path);
+    refuseOthers(path, file.statSync());
+    text = readAll(file);
   } catch (error) {
     if (error instanceof CommandError) throw error;
     throw new CommandError(`Cannot read "${path}": ${reasonOf(error)}`);
@@ -34,6 +38,16 @@ export function readSealKeys(path: string): readonly SealKey[] {
   } catch (error) {
     if (!(error instanceof SealKeyError)) throw error;
     throw new CommandError(`${path}:${error.line}: ${error.message}`);
+  }
+}
+
+function readAll(file: Deno.FsFile): string {
+  const bytes = new Uint8Array(FILE_SIZE_MAX);
+  let size = 0;
+  for (;;) {
+    const count = file.readSync(bytes.subarray(size));
+    if (count === null || count === 0) return new TextDecoder().decode(bytes.subarray(0, size));
+    size += count;
   }
 }
 
