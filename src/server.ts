@@ -1,5 +1,6 @@
 // Proxy: the running whole. Listeners, accept loops, the sessions, and how everything ends.
 
+import type { SealKey } from "./auth/seal.ts";
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
 import type { ResolverPlan } from "./context/resolver_plan.ts";
@@ -9,6 +10,7 @@ import type { Listener } from "./net/tcp.ts";
 import type { Transport } from "./net/transport.ts";
 import type { TenantsFile } from "./config/tenants_file.ts";
 import { connectUpstream, type UpstreamOptions, type UpstreamTls } from "./pool/connect.ts";
+import type { Sealing } from "./pool/sealing.ts";
 import type { PoolStats } from "./pool/pool.ts";
 import { type AuthUsers, type PoolSettings, ServerPools } from "./server_pools.ts";
 import type { TenantType } from "./context/tenant_key.ts";
@@ -17,6 +19,7 @@ import { type NamedUpstream, Routes } from "./server_routes.ts";
 import { AddressLimit } from "./session/address_limit.ts";
 import { Admission, type Slot } from "./session/admission.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
+import type { GuardOptions } from "./session/guard.ts";
 import type { ClientTls } from "./session/opening.ts";
 import { Resolvers, type ResolverSettings, type ResolverStats } from "./session/resolving.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
@@ -51,6 +54,10 @@ export interface ProxyOptions
   readonly tenantDeny: readonly string[] | null;
   /** Whether clients may, or must, use TLS. */
   readonly clientTls: "disable" | "allow" | "require";
+  /** How long a token is good for; null: as long as is usual in the pool mode. */
+  readonly sealTtl: number | null;
+  /** Null: log, where contexts are not sealed. */
+  readonly contextGuard: "off" | GuardOptions["policy"] | null;
 }
 
 /** What was read from the files that the settings name. */
@@ -64,6 +71,8 @@ export interface FileContents {
   readonly tenants?: TenantFiles;
   /** Left out when there are no resolvers. */
   readonly resolvers?: ResolverPlan | null;
+  /** seal_key_file; null when contexts are not sealed. */
+  readonly sealKeys?: readonly SealKey[] | null;
 }
 
 /** What the files about tenants hold. */
@@ -83,6 +92,9 @@ export const WITHOUT_TLS: FileContents = {
   upstream: { mode: "disable", direct: false, authorities: null, identity: null },
 };
 
+/** How long tokens are good for: a pooled transaction gets another one when half of it is over. */
+const SEAL_TTL_MS = 5 * 60_000;
+const SEAL_TTL_MS_TRANSACTION = 10_000;
 /** Waiting times after a failed accept: doubled each time, so that a lasting fault costs nothing. */
 const ACCEPT_RETRY_MS_MIN = 50;
 const ACCEPT_RETRY_MS_MAX = 1_000;
@@ -109,6 +121,7 @@ export class Proxy {
   readonly #routes: Routes;
   readonly #cancelKeys = new CancelKeys();
   #upstream: UpstreamOptions;
+  #sealing: Sealing | null;
   /** The same object for all sessions that begin under it. */
   #sessionOptions: SessionOptions;
   #tlsOnlyOptions: SessionOptions;
@@ -128,8 +141,9 @@ export class Proxy {
     this.#limits = new TimeLimits(options);
     this.#limits.tenantShortest = rules.policies.shortestTimeout;
     this.#upstream = upstreamOptions(options, files);
+    this.#sealing = sealingOf(options, files);
     this.#routes = new Routes(this.#upstream, files.tenants?.upstreams ?? new Map());
-    const more = [files.users, this.#failures, this.#routes] as const;
+    const more = [files.users, this.#failures, this.#routes, () => this.#sealing] as const;
     this.#pools = options.poolMode === "none"
       ? null
       : new ServerPools(options.poolMode, options, this.#upstream, ...more);
@@ -167,6 +181,7 @@ export class Proxy {
     this.#admission.clientsMax = options.maxClientConnections;
     this.#failures.perMinute = options.authFailureLimit;
     this.#upstream = upstreamOptions(options, files);
+    this.#sealing = sealingOf(options, files);
     this.#routes.update(this.#upstream, files.tenants?.upstreams ?? new Map());
     this.#pools?.reload(options, this.#upstream, files.users);
     this.#resolvers.reload(files.resolvers ?? null, options);
@@ -297,6 +312,8 @@ export class Proxy {
       limits: this.#limits,
       cancelKeys: this.#pools?.pooling.cancelKeys ?? ownKeys,
       routeOf: (upstream) => this.#routes.routeOf(upstream),
+      sealing: () => this.#sealing,
+      guard: guardOptions(options, files),
     };
   }
 
@@ -316,6 +333,20 @@ export class Proxy {
 function upstreamOptions(options: ProxyOptions, files: FileContents): UpstreamOptions {
   const { upstreamHost: host, upstreamPort: port, tcpKeepalive: keepAlive } = options;
   return { host, port, keepAlive, tls: files.upstream };
+}
+
+function sealingOf({ sealTtl, poolMode }: ProxyOptions, files: FileContents): Sealing | null {
+  const keys = files.sealKeys ?? null;
+  const usual = poolMode === "transaction" ? SEAL_TTL_MS_TRANSACTION : SEAL_TTL_MS;
+  return keys === null ? null : { keys, ttlMs: sealTtl ?? usual };
+}
+
+function guardOptions(options: ProxyOptions, files: FileContents): GuardOptions | null {
+  const isSealed = (files.sealKeys ?? null) !== null;
+  const policy = options.contextGuard ?? (isSealed ? "off" : "log");
+  if (policy === "off") return null;
+  const names = [...options.contextVariables, ...files.resolvers?.variables ?? []];
+  return { policy, variables: new Set(names.map((name) => name.toLowerCase())) };
 }
 
 /** Who is in the setting, and who is in the file; null when there is neither. */

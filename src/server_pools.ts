@@ -6,6 +6,7 @@ import { PgError } from "./codec/error.ts";
 import type { Connector } from "./pool/pool.ts";
 import { connectUpstream, type UpstreamOptions } from "./pool/connect.ts";
 import { PooledBackend } from "./pool/pooled_backend.ts";
+import type { Sealing } from "./pool/sealing.ts";
 import { Pools, type PoolsOptions } from "./pool/pools.ts";
 import type { TenantShare } from "./pool/fairness.ts";
 import type { PoolStats } from "./pool/pool.ts";
@@ -72,6 +73,7 @@ export class ServerPools {
   readonly #badCancels = new AddressLimit(BAD_CANCELS_PER_MINUTE);
   readonly #mode: Pooling["mode"];
   readonly #routes: Routes;
+  readonly #sealing: () => Sealing | null;
   #settings: PoolSettings;
   #upstream: UpstreamOptions;
   #authQuery: AuthQuery | null = null;
@@ -84,8 +86,10 @@ export class ServerPools {
     users: AuthUsers | null,
     failures: AddressLimit,
     routes: Routes,
+    sealing: () => Sealing | null = () => null,
   ) {
     this.#routes = routes;
+    this.#sealing = sealing;
     this.#mode = mode;
     this.#settings = settings;
     this.#upstream = upstream;
@@ -183,6 +187,7 @@ export class ServerPools {
             database,
             startupSettings,
             provesRoles: this.#settings.poolRoles === null,
+            sealing: this.#sealing,
           }, AbortSignal.any([signal, late]));
         } catch (error) {
           throw error === late.reason ? openedTooLate() : error;

@@ -16,6 +16,7 @@ const HOT = [
   "src/pool/backend.ts",
   "src/protocol/fates.ts",
   "src/protocol/ledger.ts",
+  "src/session/guard.ts",
   "src/session/outgoing.ts",
   "src/session/pooled_relay.ts",
   "src/session/relay.ts",

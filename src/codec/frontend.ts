@@ -1,7 +1,7 @@
 // The packets and messages of a frontend that pgvpd reads or builds.
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 
-import { FrontendMessage, RequestCode, STARTUP_PACKET_SIZE_MAX } from "./codes.ts";
+import { FrontendMessage, LENGTH_SIZE, RequestCode, STARTUP_PACKET_SIZE_MAX } from "./codes.ts";
 import { PgError } from "./error.ts";
 import { MessageReader } from "./reader.ts";
 import { MessageWriter } from "./writer.ts";
@@ -97,6 +97,14 @@ export function encodeSaslInitialResponse(
     .int32(data.length).raw(data).end().take();
 }
 
+/** The gs2 flag `y` in a SASLInitialResponse: "I can bind, you seem not to". RFC 5802, 6. */
+export function saysChannelBinding(bytes: Uint8Array, start: number, end: number): boolean {
+  const mechanismEnd = bytes.indexOf(0, start);
+  if (mechanismEnd < 0) return false;
+  const flagAt = mechanismEnd + 1 + LENGTH_SIZE;
+  return flagAt < end && bytes[flagAt] === "y".charCodeAt(0);
+}
+
 /** A further message of the mechanism. */
 export function encodeSaslResponse(data: Uint8Array): Uint8Array<ArrayBuffer> {
   return new MessageWriter().begin(FrontendMessage.PasswordMessage).raw(data).end().take();
@@ -128,19 +136,46 @@ export function encodeBinaryQuery(
   sql: string,
   parameters: readonly Uint8Array[],
 ): Uint8Array<ArrayBuffer> {
-  const BYTEA_OID = 17;
-  const BINARY_FORMAT = 1;
   const writer = new MessageWriter(512);
-  writer.begin(FrontendMessage.Parse).cstring("").cstring(sql).int16(parameters.length);
+  encodeBinaryRun(writer, "", sql, parameters);
+  return writer.take();
+}
+
+/**
+ * The same beside what a client has prepared: the unnamed statement stays what it is, and a
+ * statement of this name, whoever's it is, goes first.
+ */
+export function encodeSideQuery(
+  name: string,
+  sql: string,
+  parameters: readonly string[],
+): Uint8Array<ArrayBuffer> {
+  const writer = new MessageWriter(512);
+  writer.begin(FrontendMessage.Close).byte(STATEMENT).cstring(name).end();
+  encodeBinaryRun(writer, name, sql, parameters.map((text) => new TextEncoder().encode(text)));
+  return writer.take();
+}
+
+const BYTEA_OID = 17;
+const BINARY_FORMAT = 1;
+const STATEMENT = "S".charCodeAt(0);
+
+function encodeBinaryRun(
+  writer: MessageWriter,
+  name: string,
+  sql: string,
+  parameters: readonly Uint8Array[],
+): void {
+  writer.begin(FrontendMessage.Parse).cstring(name).cstring(sql).int16(parameters.length);
   for (const _ of parameters) writer.int32(BYTEA_OID);
   writer.end();
-  writer.begin(FrontendMessage.Bind).cstring("").cstring("").int16(1).int16(BINARY_FORMAT)
+  writer.begin(FrontendMessage.Bind).cstring("").cstring(name).int16(1).int16(BINARY_FORMAT)
     .int16(parameters.length);
   for (const value of parameters) writer.int32(value.length).raw(value);
   writer.int16(1).int16(BINARY_FORMAT).end();
   writer.begin(FrontendMessage.Execute).cstring("").int32(0).end();
-  writer.begin(FrontendMessage.Close).byte("S".charCodeAt(0)).cstring("").end();
-  return writer.begin(FrontendMessage.Sync).end().take();
+  writer.begin(FrontendMessage.Close).byte(STATEMENT).cstring(name).end();
+  writer.begin(FrontendMessage.Sync).end();
 }
 
 /**
@@ -160,7 +195,7 @@ export function encodeTextQuery(
   }
   writer.int16(0).end();
   writer.begin(FrontendMessage.Execute).cstring("").int32(0).end();
-  writer.begin(FrontendMessage.Close).byte("S".charCodeAt(0)).cstring("").end();
+  writer.begin(FrontendMessage.Close).byte(STATEMENT).cstring("").end();
   return writer.begin(FrontendMessage.Sync).end().take();
 }
 

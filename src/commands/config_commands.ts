@@ -12,6 +12,7 @@ import { CommandError } from "./failure.ts";
 import { printError, printLine } from "./output.ts";
 import { readResolvers } from "./resolver_file.ts";
 import { readSources, readWhatCanBeRead, type SettingsArguments } from "./settings.ts";
+import { loadSealKeys } from "./seal_file.ts";
 import { loadTenantFiles } from "./tenant_files.ts";
 import { loadTls } from "./tls_files.ts";
 
@@ -26,6 +27,7 @@ export function checkConfig(from: SettingsArguments): number {
   const keysOf = (group: Group) =>
     SETTINGS.filter((each) => each.group === group).map(({ key }) => key);
   if (isFree(keysOf("TLS"))) told.push(...faultsOf(() => loadTls(settings)));
+  if (isFree(["seal_key_file"])) told.push(...faultsOf(() => loadSealKeys(settings)));
   if (isFree(keysOf("Tenant limits"))) told.push(...faultsOf(() => loadTenantFiles(settings)));
   if (isFree(["resolvers", "context_variables", "set_role"])) {
     told.push(...readResolvers(settings).mistakes);

@@ -11,6 +11,7 @@ import { demo } from "./demo.ts";
 import { sentenceOf } from "./failure.ts";
 import { printError, printLine, writeAll } from "./output.ts";
 import { resolve } from "./resolve.ts";
+import { newSealKey, putSealKey, rotateSealKey } from "./seal_key.ts";
 import { serve } from "./serve.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
 
@@ -21,7 +22,7 @@ const EXIT_FATAL = 1;
 const EXIT_USAGE = 2;
 const PORT_MAX = 65_535;
 /** Those that are no settings, for suggestions. */
-const OTHER_FLAGS = ["--config", "--no-config", "--help", "--version"];
+const OTHER_FLAGS = ["--config", "--no-config", "--help", "--version", "--url"];
 
 /** A mistake on the command line; the message is a sentence and repeats no value. */
 class UsageError extends Error {
@@ -97,6 +98,8 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
       }),
   );
 
+  addSealKey(program);
+
   program.command("demo")
     .description("an embedded PostgreSQL, two tenants, and pgvpd in front of them")
     .option("--port <port>", "where pgvpd listens", port, 6432)
@@ -112,11 +115,30 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
   return program;
 }
 
+/** `seal-key new|rotate|put`: the file, and a database that is to know its keys. */
+function addSealKey(program: Command): void {
+  const sealKey = program.command("seal-key").description("keys that prove the context");
+  const url = () => new Option("--url <url>", "a database; PGPASSWORD may hold its password");
+  sealKey.command("new").argument("<file>", "seal_key_file, which must not be there yet")
+    .description("make a file with a first key")
+    .addOption(url())
+    .action((file, options) => newSealKey(file, options, printLine));
+  sealKey.command("rotate").argument("<file>", "seal_key_file")
+    .description("put another key in front of the one that signs")
+    .addOption(url())
+    .action((file, options) => rotateSealKey(file, options, printLine));
+  sealKey.command("put").argument("<file>", "seal_key_file")
+    .description("tell a database the keys of a file")
+    .addOption(url().makeOptionMandatory())
+    .action((file, { url }) => putSealKey(file, url, printLine));
+}
+
 const USAGE = `pgvpd ${denoJson.version}: tenant identity for PostgreSQL connections
 
 Usage: pgvpd [options]                run the proxy
        pgvpd config check|show        look at the configuration
        pgvpd resolve <user>           run the resolvers for a user name, step by step
+       pgvpd seal-key new <file>      a key for the sealed context; also rotate, put
        pgvpd demo [--once]            two tenants on an embedded PostgreSQL
        pgvpd completions <shell>      bash, zsh or fish
 

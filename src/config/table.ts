@@ -6,6 +6,7 @@ import { host, listenHosts } from "./hosts.ts";
 import type { Row } from "./row.ts";
 import { POOLING } from "./table_pooling.ts";
 import { RESOLVERS } from "./table_resolvers.ts";
+import { SEAL } from "./table_seal.ts";
 import { TENANTS } from "./table_tenants.ts";
 import { TLS } from "./table_tls.ts";
 import {
@@ -159,6 +160,7 @@ export const TABLE = {
     common: true,
     available: true,
   },
+  ...SEAL,
   ...POOLING,
   ...TLS,
   ...TENANTS,

@@ -6,7 +6,7 @@ import { encodeParameterStatus, encodeReadyForQuery } from "../codec/backend.ts"
 import { BackendMessage, FrontendMessage, HEADER_SIZE, TransactionStatus } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { Framer } from "../codec/framer.ts";
-import { Flow, type Inbox } from "../net/buffers.ts";
+import { Flow, type Inbox, joined } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import { type Backend, type BackendConsumer, Stop } from "../pool/backend.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
@@ -203,6 +203,7 @@ export class PooledRelay implements BackendConsumer {
       }
       this.bytesFromClient += bytes.length;
       if (this.#gate !== null) await Promise.race([this.#gate.promise, this.#over.promise]);
+      if (this.#member.isSealDue && this.#backend.idle && this.sentWhole) await this.#renewSeal();
       if (this.#ending !== null) break;
       if (this.#cutHeader.length > 0) bytes = this.#behindCutHeader(bytes);
       const size = this.#enter(bytes);
@@ -243,10 +244,7 @@ export class PooledRelay implements BackendConsumer {
   }
 
   #behindCutHeader(bytes: Uint8Array): Uint8Array {
-    const cut = this.#cutHeader;
-    const whole = new Uint8Array(cut.length + bytes.length);
-    whole.set(cut);
-    whole.set(bytes, cut.length);
+    const whole = joined(this.#cutHeader, bytes);
     this.#cutHeader = NO_BYTES;
     return whole;
   }
@@ -312,9 +310,7 @@ export class PooledRelay implements BackendConsumer {
     const backend = this.#backend;
     this.bytesFromUpstream += chunk.length;
     const held = this.#withheld.length;
-    const bytes = new Uint8Array(held + chunk.length);
-    bytes.set(this.#withheld);
-    bytes.set(chunk, held);
+    const bytes = joined(this.#withheld, chunk);
     this.#withheld = NO_BYTES;
     let passed = 0;
     for (let at = held; at < bytes.length;) {
@@ -361,15 +357,25 @@ export class PooledRelay implements BackendConsumer {
       }
       await this.#toClient(encodeReadyForQuery(status));
     } catch (error) {
-      if (error instanceof PgError) {
-        this.failure = error;
-        this.#farewell ??= error.encode();
-      }
-      this.#end("pgvpd");
+      this.#fail(error);
     }
     this.#gate = null;
     gate.resolve();
     this.#afterWrite();
+  }
+
+  /** Between two requests of the client: the database will not believe the context much longer. */
+  async #renewSeal(): Promise<void> {
+    this.#restoring = this.#member.renewSeal(undefined, (each) => this.#toClient(each));
+    await this.#restoring.catch((error) => this.#fail(error));
+  }
+
+  #fail(error: unknown): void {
+    if (error instanceof PgError) {
+      this.failure = error;
+      this.#farewell ??= error.encode();
+    }
+    this.#end("pgvpd");
   }
 
   async #consumeBehindGate(bytes: Uint8Array, gate: Promise<void>): Promise<void> {

@@ -6,7 +6,8 @@ import type { Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import { failureText } from "../pool/invalidation_listener.ts";
 import type { Transport } from "../net/transport.ts";
-import { activityOf, answersOf, type AnyRelay, trafficOf, transactionsOf } from "./activity.ts";
+import { activityOf, answersOf, isPooled, trafficOf, transactionsOf } from "./activity.ts";
+import type { AnyRelay } from "./activity.ts";
 import { forwardCancel } from "./cancel.ts";
 import { Deadline } from "./deadline.ts";
 import { reportOf } from "./endings.ts";
@@ -23,6 +24,7 @@ import { checkIn } from "./check_in.ts";
 import type { Lent, Route } from "./lending.ts";
 import type { ContextChange, LiveContext } from "./live_context.ts";
 import { sayGoodbye } from "./farewell.ts";
+import { guarded, SUSPICIOUS } from "./guard.ts";
 import { type ClientEnding, PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import { RequestRewriter } from "./rewriting.ts";
@@ -52,7 +54,7 @@ const CONTEXT_CHANGED = new PgError(
 
 /** Owns the client's transport and whatever is opened for it; `run()` gives everything back. */
 export class Session implements HandshakeTarget, LimitedSession, TenantSession {
-  readonly #client: Inbox;
+  #client: Inbox;
   readonly #options: SessionOptions;
   readonly #log: Logger;
   readonly #startedAt = performance.now();
@@ -93,6 +95,8 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       const established = await this.#shakeHands();
       this.#deadline = null; // and with it everything that was waited for
       if (established === null) return;
+      const note = (sql: string) => this.#log.warn(SUSPICIOUS, { ...this.#record(), sql });
+      if (this.#tenant !== null) this.#client = guarded(this.#client, this.#options.guard, note);
       if ("linker" in established) await this.#serveShared(established);
       else if ("lease" in established) await this.#serveLent(established);
       else await this.#serveDedicated(established);
@@ -127,13 +131,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       "waiting for the client's startup packet",
     );
     this.#deadline = deadline;
-    const established = await handshake(
-      this.#client,
-      this.#options,
-      deadline,
-      this.#log,
-      this,
-    );
+    const established = await handshake(this.#client, this.#options, deadline, this.#log, this);
     if (established === null) {
       this.#log.info("cancel request passed on", { peer: this.#client.transport.peer });
       return null;
@@ -295,7 +293,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   }
 
   get isPooled(): boolean {
-    return !(this.#relay instanceof Relay);
+    return isPooled(this.#relay);
   }
 
   get tenantTimeouts(): TenantTimeouts | null {

@@ -5,11 +5,24 @@ import { PgError } from "../../src/codec/error.ts";
 import {
   cancelRequestFor,
   encodeBinaryQuery,
+  encodeSideQuery,
   encodeStartupMessage,
   parseStartupMessage,
+  saysChannelBinding,
 } from "../../src/codec/frontend.ts";
 import { readContextMessage } from "../support/context_message.ts";
-import { cancelRequest, cstring, int32, join, packet, startup, text } from "../support/messages.ts";
+import {
+  cancelRequest,
+  cstring,
+  int32,
+  join,
+  message,
+  messageTypes,
+  packet,
+  splitMessages,
+  startup,
+  text,
+} from "../support/messages.ts";
 
 const parse = (bytes: Uint8Array) => parseStartupMessage(bytes, 4, bytes.length);
 const refusedWith = (sentence: RegExp) => (error: unknown) =>
@@ -96,4 +109,31 @@ Deno.test("encodeBinaryQuery binds every value as bytea and closes its statement
   assert.equal(request.sql, "SELECT $1");
   assert.deepEqual(request.parameters, values);
   assert.deepEqual(request.parameterTypes, [17, 17, 17, 17]);
+});
+
+Deno.test("encodeSideQuery does the same under a name, and closes whoever has it before", () => {
+  const bytes = encodeSideQuery("mine", "SELECT $1", ["é", ""]);
+  const [close, ...rest] = splitMessages(bytes);
+  assert.equal(messageTypes(bytes), "CPBECS");
+  assert.deepEqual(close, message("C", text("S"), cstring("mine")));
+  assert.deepEqual(rest[3], close, "and leaves nothing");
+  const unnamed = splitMessages(encodeBinaryQuery("SELECT $1", [text("é"), text("")]));
+  const asUnnamed = rest.map((each) =>
+    new TextDecoder("latin1").decode(each.subarray(5)).replace("mine\0", "\0")
+  );
+  assert.deepEqual(
+    asUnnamed,
+    unnamed.map((each) => new TextDecoder("latin1").decode(each.subarray(5))),
+  );
+});
+
+Deno.test("saysChannelBinding finds the flag behind mechanism and length, and nowhere else", () => {
+  const initial = (flag: string) =>
+    join(cstring("SCRAM-SHA-256"), ...[Uint8Array.of(0, 0, 0, 9), text(`${flag},,n=,r=y`)]);
+  for (const [flag, says] of [["y", true], ["n", false], ["p", false]] as const) {
+    const bytes = initial(flag);
+    assert.equal(saysChannelBinding(bytes, 0, bytes.length), says);
+    assert.equal(saysChannelBinding(bytes, 0, 14), false, "cut before it");
+  }
+  assert.equal(saysChannelBinding(text("yyyy"), 0, 4), false, "no mechanism");
 });

@@ -54,6 +54,8 @@ export interface WorldOptions extends Partial<SessionOptions> {
 }
 
 const DEFAULTS: SessionOptions = {
+  sealing: () => null,
+  guard: null,
   tenantSeparator: ".",
   valueSeparator: ":",
   contextVariables: ["app.current_tenant_id"],
