@@ -7,6 +7,7 @@ import { nearest } from "../config/problems.ts";
 import { renderHelp, renderShortHelp } from "../config/text.ts";
 import { COMPLETION_SHELLS, completions } from "./completions.ts";
 import { checkConfig, showConfig } from "./config_commands.ts";
+import { addDatabaseCommands } from "./database_commands.ts";
 import { demo } from "./demo.ts";
 import { sentenceOf } from "./failure.ts";
 import { printError, printLine, writeAll } from "./output.ts";
@@ -99,6 +100,11 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
   );
 
   addSealKey(program);
+  addDatabaseCommands(program, {
+    addSettingOptions,
+    settingsOf: (options) => resolveSettings(readSources(settingsArguments(options))).settings,
+    refuseWords: (words) => refuseWords(words, null),
+  });
 
   program.command("demo")
     .description("an embedded PostgreSQL, two tenants, and pgvpd in front of them")
@@ -139,6 +145,7 @@ Usage: pgvpd [options]                run the proxy
        pgvpd config check|show        look at the configuration
        pgvpd resolve <user>           run the resolvers for a user name, step by step
        pgvpd seal-key new <file>      a key for the sealed context; also rotate, put
+       pgvpd setup|protect|status     the database: functions, tables by tenant, what is missing
        pgvpd demo [--once]            two tenants on an embedded PostgreSQL
        pgvpd completions <shell>      bash, zsh or fish
 
