@@ -3,20 +3,25 @@
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
 import type { ResolverPlan } from "./context/resolver_plan.ts";
+import type { Control } from "./control.ts";
 import { logger } from "./log.ts";
-import { isDirectory, listen } from "./net/address.ts";
+import { Meters } from "./meters.ts";
 import type { Listener } from "./net/tcp.ts";
 import type { Transport } from "./net/transport.ts";
 import type { TenantsFile } from "./config/tenants_file.ts";
 import { connectUpstream, type UpstreamOptions, type UpstreamTls } from "./pool/connect.ts";
 import type { PoolStats } from "./pool/pool.ts";
+import { type Process, ProxyControl } from "./server_control.ts";
 import { type AuthUsers, type PoolSettings, ServerPools } from "./server_pools.ts";
+import { Readiness } from "./server_readiness.ts";
 import { TenantPatterns } from "./context/tenant_patterns.ts";
+import { type Listening, listenOnAll, type ListenOptions } from "./server_listening.ts";
 import { type NamedUpstream, Routes } from "./server_routes.ts";
 import { AddressLimit } from "./session/address_limit.ts";
 import { Admission, type Slot } from "./session/admission.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
 import type { ClientTls } from "./session/opening.ts";
+import type { SessionObserver } from "./session/records.ts";
 import { Resolvers, type ResolverSettings, type ResolverStats } from "./session/resolving.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
 import { TenantPolicies, type TenantSettings } from "./session/tenant_policies.ts";
@@ -25,12 +30,8 @@ import { TimeLimits, type TimeLimitSettings } from "./session/time_limits.ts";
 
 /** What a proxy needs; the names are those of the settings, times are in milliseconds. */
 export interface ProxyOptions
-  extends PoolSettings, TimeLimitSettings, TenantSettings, ResolverSettings {
+  extends ListenOptions, PoolSettings, TimeLimitSettings, TenantSettings, ResolverSettings {
   readonly poolMode: "none" | "session" | "transaction";
-  readonly listenHost: readonly string[];
-  readonly port: number;
-  /** A port whose clients must use TLS; null for none. */
-  readonly tlsPort: number | null;
   readonly upstreamHost: string;
   readonly upstreamPort: number;
   readonly tenantSeparator: string;
@@ -40,8 +41,6 @@ export interface ProxyOptions
   readonly setRole: string | null;
   readonly handshakeTimeout: number;
   readonly maxClientConnections: number;
-  readonly tcpKeepalive: boolean;
-  readonly unixSocketMode: number;
   readonly authFailureLimit: number;
   /** `payload`, `first`, or a context variable. */
   readonly tenantKey: string;
@@ -63,6 +62,12 @@ export interface FileContents {
   readonly tenants?: TenantFiles;
   /** Left out when there are no resolvers. */
   readonly resolvers?: ResolverPlan | null;
+}
+
+/** What a proxy stands in. */
+export interface ProxySurroundings {
+  /** Hears of logins; left out: nobody does. */
+  readonly observer?: SessionObserver | null;
 }
 
 /** What the files about tenants hold. */
@@ -96,6 +101,13 @@ const SHUTDOWN = new PgError(
 
 /** A running proxy. */
 export class Proxy {
+  /** What is measured. */
+  readonly meters = new Meters();
+  readonly #observer: SessionObserver | null;
+  readonly #readiness = new Readiness(async (signal) => {
+    const { transport } = await connectUpstream(this.#upstream, signal);
+    return { transport, hasAnswered: this.#upstream.tls.mode !== "disable" };
+  });
   readonly #listeners: readonly Listener[];
   readonly #tlsOnly: readonly Listener[];
   /** Null without pooling. */
@@ -119,7 +131,13 @@ export class Proxy {
   #refusals = 0;
   #stopping = false;
 
-  private constructor(options: ProxyOptions, files: FileContents, listening: Listening) {
+  private constructor(
+    options: ProxyOptions,
+    files: FileContents,
+    listening: Listening,
+    { observer = null }: ProxySurroundings,
+  ) {
+    this.#observer = observer;
     this.#admission = new Admission(options.maxClientConnections);
     this.#failures = new AddressLimit(options.authFailureLimit);
     const rules = tenantRules(options, files);
@@ -128,7 +146,7 @@ export class Proxy {
     this.#limits.tenantShortest = rules.policies.shortestTimeout;
     this.#upstream = upstreamOptions(options, files);
     this.#routes = new Routes(this.#upstream, files.tenants?.upstreams ?? new Map());
-    const more = [files.users, this.#failures, this.#routes] as const;
+    const more = [files.users, this.#failures, this.#routes, this.meters] as const;
     this.#pools = options.poolMode === "none"
       ? null
       : new ServerPools(options.poolMode, options, this.#upstream, ...more);
@@ -139,7 +157,10 @@ export class Proxy {
         const own = upstream === null ? this.#upstream : this.#routes.upstreamOf(upstream).options;
         return connectUpstream(own, signal);
       },
-      { isCurrent: (upstream) => upstream === null || this.#routes.isCurrent(upstream) },
+      {
+        isCurrent: (upstream) => upstream === null || this.#routes.isCurrent(upstream),
+        onRun: (name, ms) => this.meters.resolverRan(name, ms),
+      },
     );
     this.#sessionOptions = this.#optionsForSessions(options, files);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
@@ -148,9 +169,13 @@ export class Proxy {
   }
 
   /** Listens and serves. Throws what listening throws, with nothing left open. */
-  static async start(options: ProxyOptions, files: FileContents): Promise<Proxy> {
+  static async start(
+    options: ProxyOptions,
+    files: FileContents,
+    surroundings: ProxySurroundings = {},
+  ): Promise<Proxy> {
     const listening = await listenOnAll(options);
-    const proxy = new Proxy(options, files, listening);
+    const proxy = new Proxy(options, files, listening, surroundings);
     proxy.#accepting = [
       ...listening.plain.map((listener) => proxy.#acceptFrom(listener, false)),
       ...listening.tlsOnly.map((listener) => proxy.#acceptFrom(listener, true)),
@@ -200,6 +225,25 @@ export class Proxy {
   /** What resolvers have done. */
   get resolverStats(): ResolverStats {
     return this.#resolvers.stats;
+  }
+
+  /** The proxy as operators see it, together with the process that it runs in. */
+  controlIn(process: Process): Control {
+    return new ProxyControl({
+      poolMode: this.#pools?.pooling.mode ?? "none",
+      meters: this.meters,
+      connections: () => ({ total: this.#connectionsTotal, active: this.#admission.active }),
+      sessions: () => this.#sessions.keys(),
+      tenants: this.#tenants,
+      limits: this.#limits,
+      pools: this.#pools,
+      resolvers: this.#resolvers,
+      readiness: async () => ({
+        listening: !this.#stopping,
+        upstream: await this.#readiness.isUp(),
+        draining: this.#stopping,
+      }),
+    }, process);
   }
 
   /** Clients connected now. */
@@ -266,7 +310,8 @@ export class Proxy {
     }
     const log = logger("session").with({ connection });
     const options = tlsOnly ? this.#tlsOnlyOptions : this.#sessionOptions;
-    const session = new Session(client, refusal === null ? options : { ...options, refusal }, log);
+    const own = refusal === null ? options : { ...options, refusal };
+    const session = new Session(client, own, log, connection);
     const life = session.run().finally(() => {
       slot[Symbol.dispose]();
       this.#sessions.delete(session);
@@ -292,6 +337,8 @@ export class Proxy {
       tenants: this.#tenants,
       failures: this.#failures,
       limits: this.#limits,
+      meters: this.meters,
+      observer: this.#observer,
       cancelKeys: this.#pools?.pooling.cancelKeys ?? ownKeys,
       routeOf: (upstream) => this.#routes.routeOf(upstream),
     };
@@ -330,27 +377,4 @@ function tenantRules(options: ProxyOptions, { tenants }: FileContents): TenantRu
     deny: tenantPatterns(options.tenantDeny, tenants?.deny),
     policies: new TenantPolicies(options, tenants?.file),
   };
-}
-
-/** Where TLS is a choice, and where it is not. */
-interface Listening {
-  readonly plain: Listener[];
-  readonly tlsOnly: Listener[];
-}
-
-async function listenOnAll(options: ProxyOptions): Promise<Listening> {
-  const { port, tlsPort, tcpKeepalive: keepAlive, unixSocketMode } = options;
-  const listening: Listening = { plain: [], tlsOnly: [] };
-  try {
-    for (const host of options.listenHost) {
-      listening.plain.push(await listen(host, port, { keepAlive, unixSocketMode }));
-      // Nobody listens in on a unix socket.
-      if (tlsPort === null || isDirectory(host)) continue;
-      listening.tlsOnly.push(await listen(host, tlsPort, { keepAlive, unixSocketMode }));
-    }
-  } catch (error) {
-    for (const listener of [...listening.plain, ...listening.tlsOnly]) listener.close();
-    throw error;
-  }
-  return listening;
 }

@@ -7,10 +7,13 @@ import { codeOnly, readSource, type SourceFile } from "./support/source.ts";
 /** Imports go to a lower level or stay in the room. */
 const LEVELS: Record<string, number> = {
   assert: 0,
+  meters: 0,
   codec: 1,
   auth: 1,
   net: 1,
   log: 1,
+  control: 1,
+  audit: 1,
   config: 1,
   protocol: 2,
   context: 2,

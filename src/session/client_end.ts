@@ -13,7 +13,9 @@ import {
   STILL_RUNNING,
   UPSTREAM_LOST,
 } from "./farewell.ts";
+import { TransactionHold } from "./hold.ts";
 import type { ClientEnding } from "./pooled_relay.ts";
+import { RequestTimer } from "./request_timer.ts";
 
 export type { ClientEnding } from "./pooled_relay.ts";
 
@@ -25,6 +27,9 @@ export abstract class ClientEnd {
   failure: PgError | null = null;
   bytesFromClient = 0;
   bytesFromUpstream = 0;
+  /** May be another one before anything has been moved. */
+  timer = new RequestTimer();
+  readonly hold = new TransactionHold();
   /** Resolves when the session is over. */
   protected readonly over = Promise.withResolvers<void>();
   protected ending: ClientEnding | null = null;
@@ -42,6 +47,10 @@ export abstract class ClientEnd {
 
   /** The backend of the moment. */
   protected abstract get backend(): Backend | null;
+
+  get betweenTransactions(): boolean {
+    return this.backend === null || this.backend.idle;
+  }
 
   /** Whole messages have been sent. */
   abstract get sentWhole(): boolean;
@@ -61,6 +70,7 @@ export abstract class ClientEnd {
   /** The first way in which it ends counts. */
   protected end(ending: ClientEnding): void {
     this.ending ??= ending;
+    this.hold.end();
     this.over.resolve();
   }
 
@@ -71,6 +81,12 @@ export abstract class ClientEnd {
       this.farewell ??= error.encode();
     }
     this.end("pgvpd");
+  }
+
+  /** Waits until what the client has sent may pass; `type` is its first byte. */
+  protected async passage(type: number): Promise<void> {
+    if (this.gate !== null) await Promise.race([this.gate.promise, this.over.promise]);
+    if (this.ending === null) await this.hold.pass(this, type);
   }
 
   /** To the client, while everything else waits. */

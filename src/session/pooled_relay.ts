@@ -6,7 +6,7 @@ import { encodeParameterStatus, encodeReadyForQuery } from "../codec/backend.ts"
 import { BackendMessage, FrontendMessage, HEADER_SIZE, TransactionStatus } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { Framer } from "../codec/framer.ts";
-import { Flow, type Inbox } from "../net/buffers.ts";
+import { Flow, type Inbox, joined } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import { type Backend, type BackendConsumer, Stop } from "../pool/backend.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
@@ -19,6 +19,8 @@ import {
   STILL_RUNNING,
   UPSTREAM_LOST,
 } from "./farewell.ts";
+import { TransactionHold } from "./hold.ts";
+import { RequestTimer } from "./request_timer.ts";
 
 /** A ReadyForQuery as a whole. */
 const READY_SIZE = HEADER_SIZE + 1;
@@ -49,9 +51,9 @@ export class PooledRelay implements BackendConsumer {
   /** Why pgvpd itself has ended the session; null when it had no reason of its own. */
   failure: PgError | null = null;
   bytesFromClient = 0;
-  /** Transactions that were served. */
-  transactions = 0;
   bytesFromUpstream = 0;
+  readonly timer: RequestTimer;
+  readonly hold = new TransactionHold();
   readonly #client: Transport;
   readonly #member: PooledBackend;
   readonly #backend: Backend;
@@ -80,7 +82,8 @@ export class PooledRelay implements BackendConsumer {
   #farewell: Uint8Array | null = null;
 
   /** @param member established for this client; `run` takes what comes from it. */
-  constructor(client: Inbox, member: PooledBackend) {
+  constructor(client: Inbox, member: PooledBackend, timer: RequestTimer = new RequestTimer()) {
+    this.timer = timer;
     this.#client = client.transport;
     this.#member = member;
     this.#backend = member.backend;
@@ -117,6 +120,10 @@ export class PooledRelay implements BackendConsumer {
     return this.#backend.idle && this.sentWhole && this.#gate === null && !this.#writingToClient;
   }
 
+  get betweenTransactions(): boolean {
+    return this.#backend.idle;
+  }
+
   /** Whole messages have been sent: something may be sent behind them. */
   get sentWhole(): boolean {
     return this.#requests.atBoundary && this.#cutHeader.length === 0;
@@ -144,7 +151,7 @@ export class PooledRelay implements BackendConsumer {
     let at = 0;
     while (at < end) {
       at = backend.walk(bytes, at, end);
-      if (backend.stop === Stop.Ready && backend.idle) this.transactions++;
+      if (backend.stop === Stop.Ready && backend.ledger.settled) this.timer.answered(backend.idle);
       if (backend.stop === Stop.ContextLost) {
         this.#restoreDue = true;
         return this.#splitAt(bytes, at);
@@ -159,6 +166,7 @@ export class PooledRelay implements BackendConsumer {
 
   #end(ending: ClientEnding): void {
     this.#ending ??= ending;
+    this.hold.end();
     this.#over.resolve();
   }
 
@@ -203,8 +211,13 @@ export class PooledRelay implements BackendConsumer {
       }
       this.bytesFromClient += bytes.length;
       if (this.#gate !== null) await Promise.race([this.#gate.promise, this.#over.promise]);
+      if (this.hold.isOn) await this.hold.pass(this, bytes[0]!);
       if (this.#ending !== null) break;
-      if (this.#cutHeader.length > 0) bytes = this.#behindCutHeader(bytes);
+      this.timer.asked();
+      if (this.#cutHeader.length > 0) {
+        bytes = joined(this.#cutHeader, bytes);
+        this.#cutHeader = NO_BYTES;
+      }
       const size = this.#enter(bytes);
       if (size > 0) {
         this.#sending = this.#toUpstream(bytes, size);
@@ -240,15 +253,6 @@ export class PooledRelay implements BackendConsumer {
       ledger.request(requests.type);
     }
     return at;
-  }
-
-  #behindCutHeader(bytes: Uint8Array): Uint8Array {
-    const cut = this.#cutHeader;
-    const whole = new Uint8Array(cut.length + bytes.length);
-    whole.set(cut);
-    whole.set(bytes, cut.length);
-    this.#cutHeader = NO_BYTES;
-    return whole;
   }
 
   async #toUpstream(bytes: Uint8Array, size: number): Promise<boolean> {
@@ -312,9 +316,7 @@ export class PooledRelay implements BackendConsumer {
     const backend = this.#backend;
     this.bytesFromUpstream += chunk.length;
     const held = this.#withheld.length;
-    const bytes = new Uint8Array(held + chunk.length);
-    bytes.set(this.#withheld);
-    bytes.set(chunk, held);
+    const bytes = joined(this.#withheld, chunk);
     this.#withheld = NO_BYTES;
     let passed = 0;
     for (let at = held; at < bytes.length;) {

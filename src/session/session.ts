@@ -1,16 +1,12 @@
 // Session: one client connection, from its first byte to its last log record.
 
-import { SqlState } from "../codec/codes.ts";
-import { PgError } from "../codec/error.ts";
-import type { Logger } from "../log.ts";
+import type { PgError } from "../codec/error.ts";
+import type { LogFields, Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
-import { failureText } from "../pool/invalidation_listener.ts";
-import { TlsError } from "../net/tls_engine.ts";
 import type { Transport } from "../net/transport.ts";
 import { activityOf, answersOf, type AnyRelay, trafficOf, transactionsOf } from "./activity.ts";
 import { forwardCancel } from "./cancel.ts";
 import { Deadline } from "./deadline.ts";
-import { ClientGone, UpstreamRefused } from "./endings.ts";
 import {
   type Dedicated,
   type Established,
@@ -23,21 +19,25 @@ import {
 import { checkIn } from "./check_in.ts";
 import type { Lent, Route } from "./lending.ts";
 import type { ContextChange, LiveContext } from "./live_context.ts";
-import { sayGoodbye } from "./farewell.ts";
+import { CONTEXT_CHANGED, sayGoodbye } from "./farewell.ts";
 import { PooledRelay } from "./pooled_relay.ts";
+import { type LoginSoFar, type RecordOptions, SessionRecords } from "./records.ts";
 import { Relay } from "./relay.ts";
+import { RequestTimer } from "./request_timer.ts";
 import { RequestRewriter } from "./rewriting.ts";
 import type { Shared } from "./sharing.ts";
 import type { TenantTimeouts } from "./tenant_policies.ts";
 import type { TenantSession } from "./tenants.ts";
 import type { Activity, LimitedSession, TimeLimits } from "./time_limits.ts";
 import { TransactionRelay } from "./transaction_relay.ts";
+import { SessionView } from "./view.ts";
 
 /** What every session of a proxy is given. */
 export interface SessionOptions extends HandshakeOptions {
   /** For start-up, authentication and context together. */
   readonly handshakeMsMax: number;
   readonly limits: TimeLimits;
+  readonly observer: RecordOptions["observer"];
 }
 
 /** A client that will be refused is given this long to say what it wants. */
@@ -45,19 +45,12 @@ const REFUSED_HANDSHAKE_MS_MAX = 5_000;
 /** For telling the server that a query is to be cancelled. */
 const CANCEL_MS_MAX = 5_000;
 
-const CONTEXT_CHANGED = new PgError(
-  SqlState.AdminShutdown,
-  "terminating connection because the session context has changed",
-  { hint: "Reconnect." },
-);
-
 /** Owns the client's transport and whatever is opened for it; `run()` gives everything back. */
 export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   readonly #client: Inbox;
   readonly #options: SessionOptions;
   readonly #log: Logger;
-  readonly #startedAt = performance.now();
-  #facts: SessionFacts | null = null;
+  readonly #records: SessionRecords;
   /** As lists and limits know it; null for a bypass user. */
   #tenant: string | null = null;
   /** Where its database is; null until that is known. */
@@ -73,16 +66,28 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   #farewell: PgError | null = null;
   /** Null when no resolver has anything to say. */
   #live: LiveContext | null = null;
+  /** Its tenant is paused. */
+  #isHeld = false;
+  /** Why it keeps its server connection; null: it does not. */
+  #pinned: string | null = null;
 
-  constructor(client: Transport, options: SessionOptions, log: Logger) {
+  /** @param connection its number, which tells it apart from all others of this process. */
+  constructor(client: Transport, options: SessionOptions, log: Logger, readonly connection = 0) {
     this.#client = new Inbox(client, HANDSHAKE_MESSAGE_SIZE_MAX);
     this.#options = options;
     this.#log = log;
+    const { meters, observer } = options;
+    this.#records = new SessionRecords(log, client.peer, { connection, meters, observer });
   }
 
   /** Who is connected; null until the start-up message has been understood. */
   get facts(): SessionFacts | null {
-    return this.#facts;
+    return this.#records.facts;
+  }
+
+  /** What is told of its login. */
+  get login(): LoginSoFar {
+    return this.#records.login;
   }
 
   /** Serves the client until its connection is over. Never rejects. */
@@ -90,7 +95,6 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     this.#log.debug("client accepted", { peer: this.#client.transport.peer });
     try {
       const established = await this.#shakeHands();
-      this.#deadline = null; // and with it everything that was waited for
       if (established === null) return;
       if ("linker" in established) await this.#serveShared(established);
       else if ("lease" in established) await this.#serveLent(established);
@@ -165,13 +169,14 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   /** Served from now on: what has changed since its handshake began was not told yet. */
   #serve(relay: Relay | PooledRelay | TransactionRelay): void {
     this.#relay = relay;
+    if (this.#isHeld) relay.hold.hold();
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
     if (this.#live?.stale === true) this.contextInvalidated("refresh");
   }
 
   /** Called by the handshake when it knows who this is. */
   identified({ facts, tenant, route }: Parameters<HandshakeTarget["identified"]>[0]): void {
-    this.#facts = facts;
+    this.#records.facts = facts;
     this.#tenant = tenant;
     this.#route = route;
   }
@@ -188,37 +193,38 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   }
 
   async #serveDedicated({ upstream, cancelRequest }: Dedicated): Promise<void> {
-    this.#log.info("client connected", this.#record());
+    this.#connected();
     const cancel = cancelRequest === null ? null : () => this.#sendCancel(cancelRequest);
     this.#canceller = cancel;
     // Where there are pools, or several servers, pgvpd must know whose key a cancel request shows.
     using _key = cancelRequest === null
       ? null
       : this.#options.cancelKeys?.adopt(cancelRequest, this);
-    const relay = new Relay(this.#client, upstream);
+    const { serverErrors } = this.#options.meters;
+    const relay = new Relay(this.#client, upstream, this.#newTimer(), serverErrors);
     this.#serve(relay);
     const watched = this.#tenant === null ? null : this.#options.limits.watch(this);
     const endedBy = await relay.run();
     watched?.[Symbol.dispose]();
-    this.#logEnd(relay, endedBy);
+    this.#disconnected(endedBy);
     if (relay.abandoned && cancel !== null) await this.#cancelAbandoned(cancel);
   }
 
   async #serveLent({ lease, cancelKey }: Lent): Promise<void> {
     using _lease = lease; // whatever happens, its place comes back
     const { member } = lease;
-    this.#log.info("client connected", { ...this.#record(), backend: member.processId });
+    this.#connected({ backend: member.processId });
     const cancel = () => member.cancel((request) => this.#sendCancel(request));
     this.#canceller = cancel;
-    const relay = new PooledRelay(this.#client, member);
+    const relay = new PooledRelay(this.#client, member, this.#newTimer());
     this.#serve(relay);
     const watched = this.#options.limits.watch(this);
     const endedBy = await relay.run();
     watched[Symbol.dispose]();
-    this.#logFailure(relay.failure);
+    this.#records.unserved(relay.failure);
     this.#canceller = null;
     cancelKey[Symbol.dispose]();
-    this.#logEnd(relay, endedBy);
+    this.#disconnected(endedBy);
     this.#client.transport.close();
     const outcome = await checkIn(lease, {
       pumped: relay.pumped,
@@ -231,16 +237,19 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   }
 
   async #serveShared({ linker, cancelKey }: Shared): Promise<void> {
-    this.#log.info("client connected", this.#record());
+    this.#connected();
     const requests = new RequestRewriter(this.#options.pooling!);
     const relay = new TransactionRelay(this.#client, linker, requests, (reason, member) => {
+      this.#pinned = reason;
+      this.#options.meters.pinned.add(reason);
       this.#log.info("client keeps its server connection", {
-        ...this.#record(),
+        ...this.#records.fields(),
         reason,
         backend: member.processId,
       });
       if (this.#live?.stale === true) this.contextInvalidated("refresh");
     });
+    relay.timer = this.#newTimer();
     this.#canceller = () => relay.cancel((request) => this.#sendCancel(request));
     this.#serve(relay);
     const watched = this.#options.limits.watch(this);
@@ -249,8 +258,8 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       this.#canceller = null;
       cancelKey[Symbol.dispose]();
     });
-    this.#logFailure(relay.failure);
-    this.#logEnd(relay, endedBy);
+    this.#records.unserved(relay.failure);
+    this.#disconnected(endedBy);
     this.#client.transport.close();
     using lease = relay.takeLease();
     if (lease === null) return;
@@ -285,16 +294,20 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     return !(this.#relay instanceof Relay);
   }
 
+  /** How it stands, for operators. */
+  get view(): SessionView {
+    return new SessionView(this.#records, this.#tenant, this.#relay, this.#route, this.#pinned);
+  }
+
   get tenantTimeouts(): TenantTimeouts | null {
     return this.#tenant === null ? null : this.#options.tenants.policyOf(this.#tenant);
   }
 
   /** It has run for longer than its tenant may; the session goes on. */
   cancelStatement(limitMs: number): void {
-    this.#log.info("statement is over its time limit", { ...this.#record(), limit_ms: limitMs });
-    this.#canceller?.().catch((error) => {
-      this.#log.warn("statement could not be cancelled", { error: failureText(error) });
-    });
+    const fields = { ...this.#records.fields(), limit_ms: limitMs };
+    this.#log.info("statement is over its time limit", fields);
+    this.#canceller?.().catch((error) => this.#records.cancelFailed("statement", error));
   }
 
   /** A time limit has been passed: its backend is cleaned and used on. */
@@ -307,34 +320,41 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     this.#endNow("session ends: its tenant may not connect any more", reason);
   }
 
+  /** Its tenant is paused: what it has begun, it ends. */
+  hold(): void {
+    this.#isHeld = true;
+    this.#relay?.hold.hold();
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.#relay?.hold.release();
+  }
+
   #endNow(why: string, reason: PgError): void {
-    this.#log.info(why, {
-      ...this.#record(),
-      sqlstate: reason.sqlState,
-      reason: reason.message,
-    });
+    this.#records.endedNow(why, reason);
     this.#farewell = reason;
     if (this.#relay !== null) void this.#relay.close(reason.encode());
     else this.#deadline?.end(reason);
   }
 
-  #logFailure(failure: PgError | null): void {
-    if (failure === null) return;
-    this.#log.warn("client could not be served any longer", {
-      ...this.#record(),
-      sqlstate: failure.sqlState,
-      error: failure.message,
-    });
+  /** The handshake is over, and with it everything that was waited for. */
+  #connected(more: LogFields = {}): void {
+    const { times } = this.#deadline!;
+    this.#deadline = null;
+    this.login.context = this.#live?.context ?? this.login.context;
+    this.#records.connected(times, more);
   }
 
-  #logEnd(relay: NonNullable<AnyRelay>, endedBy: string): void {
-    this.#log.info("client disconnected", {
-      ...this.#record(),
-      ended_by: endedBy,
-      ...(this.#farewell === null ? {} : { reason: this.#farewell.message }),
-      bytes_in: relay.bytesFromClient,
-      bytes_out: relay.bytesFromUpstream,
-    });
+  #disconnected(endedBy: string): void {
+    const { traffic } = this.view;
+    this.#options.meters.past.add(this.#tenant, traffic);
+    this.#records.disconnected(endedBy, this.#farewell, traffic);
+  }
+
+  #newTimer(): RequestTimer {
+    const { query, transaction } = this.#options.meters;
+    return new RequestTimer(query, transaction);
   }
 
   /** The session ended while the server worked for it: nobody waits for the result any more. */
@@ -343,7 +363,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       await cancel();
       this.#log.info("abandoned query cancelled");
     } catch (error) {
-      this.#log.warn("abandoned query could not be cancelled", { error: failureText(error) });
+      this.#records.cancelFailed("abandoned query", error);
     }
   }
 
@@ -353,48 +373,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   }
 
   async #onFailure(error: unknown): Promise<void> {
-    if (error === this.#farewell) {
-      this.#log.info("client let go", this.#record());
-      return await sayGoodbye(this.#client, this.#farewell!.encode());
-    }
-    if (error instanceof ClientGone) {
-      if (!(error.cause instanceof TlsError)) {
-        return this.#log.debug("client left during the handshake", this.#record());
-      }
-      const fields = { ...this.#record(), error: error.cause.message };
-      return this.#log.warn("TLS handshake with the client failed", fields);
-    }
-    if (error instanceof UpstreamRefused) {
-      const { sqlState, message } = error.fields;
-      this.#log.warn("upstream refused the login", {
-        ...this.#record(),
-        sqlstate: sqlState,
-        error: message,
-      });
-      return await sayGoodbye(this.#client, null);
-    }
-    if (error instanceof PgError) {
-      this.#log.warn("client refused", {
-        ...this.#record(),
-        sqlstate: error.sqlState,
-        error: error.message,
-        ...(error.cause instanceof Error ? { cause: error.cause.message } : {}),
-      });
-      return await sayGoodbye(this.#client, error.encode());
-    }
-    this.#log.error("session failed, which is a bug in pgvpd", {
-      ...this.#record(),
-      error: error instanceof Error ? error.stack ?? error.message : String(error),
-    });
-    const failure = new PgError(SqlState.InternalError, "internal error in pgvpd");
-    await sayGoodbye(this.#client, failure.encode());
-  }
-
-  #record(): Record<string, unknown> {
-    return {
-      peer: this.#client.transport.peer,
-      ...this.#facts,
-      ms: Math.round(performance.now() - this.#startedAt),
-    };
+    const words = this.#records.failed(error, this.#farewell);
+    if (words !== undefined) await sayGoodbye(this.#client, words);
   }
 }
