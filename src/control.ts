@@ -213,3 +213,25 @@ export interface Control {
   drain(by: Operator): void;
   setLogLevel(level: LogLevelName, by: Operator): void;
 }
+
+/** A table, or an act that was done: what one command of the console has come to. */
+export interface ConsoleAnswer {
+  /** The command's tag, as `SHOW` or `PAUSE`; empty for an empty command. */
+  readonly tag: string;
+  /** Left out when there is no table. */
+  readonly table?: ConsoleTable;
+  /** Told beside it. */
+  readonly notice?: string;
+}
+
+export interface ConsoleTable {
+  readonly columns: readonly string[];
+  /** A number is sent as a number, null as NULL. */
+  readonly rows: readonly (readonly (string | number | null)[])[];
+}
+
+/** Commands as text, for clients that speak PostgreSQL's protocol. */
+export interface OperatorConsole {
+  /** @throws {ControlError} for a command that is unknown, or cannot be carried out. */
+  run(command: string, by: Operator): ConsoleAnswer;
+}

@@ -3,7 +3,7 @@
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
 import type { ResolverPlan } from "./context/resolver_plan.ts";
-import type { Control } from "./control.ts";
+import type { Control, OperatorConsole } from "./control.ts";
 import { logger } from "./log.ts";
 import { Meters } from "./meters.ts";
 import type { Listener } from "./net/tcp.ts";
@@ -20,6 +20,7 @@ import { type NamedUpstream, Routes } from "./server_routes.ts";
 import { AddressLimit } from "./session/address_limit.ts";
 import { Admission, type Slot } from "./session/admission.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
+import type { ConsoleAccess } from "./session/console.ts";
 import type { ClientTls } from "./session/opening.ts";
 import type { SessionObserver } from "./session/records.ts";
 import { Resolvers, type ResolverSettings, type ResolverStats } from "./session/resolving.ts";
@@ -42,6 +43,9 @@ export interface ProxyOptions
   readonly handshakeTimeout: number;
   readonly maxClientConnections: number;
   readonly authFailureLimit: number;
+  /** Who may use the console; null: nobody. */
+  readonly adminUsers: readonly string[] | null;
+  readonly adminToken: string | null;
   /** `payload`, `first`, or a context variable. */
   readonly tenantKey: string;
   /** Names and patterns; null: everybody who is not denied. */
@@ -68,6 +72,8 @@ export interface FileContents {
 export interface ProxySurroundings {
   /** Hears of logins; left out: nobody does. */
   readonly observer?: SessionObserver | null;
+  /** What answers operators; null while there is none. */
+  readonly console?: () => OperatorConsole | null;
 }
 
 /** What the files about tenants hold. */
@@ -104,6 +110,7 @@ export class Proxy {
   /** What is measured. */
   readonly meters = new Meters();
   readonly #observer: SessionObserver | null;
+  readonly #console: () => OperatorConsole | null;
   readonly #readiness = new Readiness(async (signal) => {
     const { transport } = await connectUpstream(this.#upstream, signal);
     return { transport, hasAnswered: this.#upstream.tls.mode !== "disable" };
@@ -135,9 +142,10 @@ export class Proxy {
     options: ProxyOptions,
     files: FileContents,
     listening: Listening,
-    { observer = null }: ProxySurroundings,
+    { observer = null, console = () => null }: ProxySurroundings,
   ) {
     this.#observer = observer;
+    this.#console = console;
     this.#admission = new Admission(options.maxClientConnections);
     this.#failures = new AddressLimit(options.authFailureLimit);
     const rules = tenantRules(options, files);
@@ -339,9 +347,16 @@ export class Proxy {
       limits: this.#limits,
       meters: this.meters,
       observer: this.#observer,
+      console: this.#consoleAccess(options, files),
       cancelKeys: this.#pools?.pooling.cancelKeys ?? ownKeys,
       routeOf: (upstream) => this.#routes.routeOf(upstream),
     };
+  }
+
+  #consoleAccess(options: ProxyOptions, { users }: FileContents): ConsoleAccess | null {
+    const { adminUsers, adminToken: password } = options;
+    if (adminUsers === null) return null;
+    return { users: adminUsers, secrets: users, password, console: this.#console };
   }
 
   /** A place for a client, or, when the house is full, for the time it takes to tell it so. */

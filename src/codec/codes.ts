@@ -39,6 +39,7 @@ export const BackendMessage = {
   CopyBothResponse: 0x57, // 'W'
   CopyInResponse: 0x47, // 'G'
   DataRow: 0x44, // 'D'
+  EmptyQueryResponse: 0x49, // 'I'
   ErrorResponse: 0x45, // 'E'
   NegotiateProtocolVersion: 0x76, // 'v'
   NoData: 0x6e, // 'n'
@@ -99,14 +100,17 @@ export const SqlState = {
   ProtocolViolation: "08P01",
   FeatureNotSupported: "0A000",
   CharacterNotInRepertoire: "22021",
+  InvalidParameterValue: "22023",
   IdleInTransactionSessionTimeout: "25P03",
   TransactionTimeout: "25P04",
   InvalidAuthorizationSpecification: "28000",
   InvalidPassword: "28P01",
   InsufficientPrivilege: "42501",
+  SyntaxError: "42601",
   TooManyConnections: "53300",
   ProgramLimitExceeded: "54000",
   AdminShutdown: "57P01",
+  CannotConnectNow: "57P03",
   IdleSessionTimeout: "57P05",
   InternalError: "XX000",
 } as const;

@@ -2,7 +2,8 @@
 
 import { AuditLog, type AuditTarget } from "../audit.ts";
 import type { Settings } from "../config/config.ts";
-import type { Control } from "../control.ts";
+import { AdminConsole } from "../admin/console.ts";
+import type { Control, OperatorConsole } from "../control.ts";
 import { logger } from "../log.ts";
 import { endpoint } from "../net/tcp.ts";
 import type { Act } from "../server_control.ts";
@@ -14,6 +15,8 @@ import { writeAll } from "./output.ts";
 export class Operations implements SessionObserver {
   readonly #audit: AuditLog;
   #settings: Settings;
+  /** Null until there is a proxy to be seen. */
+  #console: OperatorConsole | null = null;
   #admin: { readonly port: number; stop(): Promise<void> } | null = null;
 
   /** @throws {CommandError} when the audit log cannot be begun. */
@@ -24,6 +27,10 @@ export class Operations implements SessionObserver {
     } catch (error) {
       throw new CommandError(`Cannot write audit_file "${settings.auditFile}": ${reasonOf(error)}`);
     }
+  }
+
+  get console(): OperatorConsole | null {
+    return this.#console;
   }
 
   /** Records of the audit log that could not be written. */
@@ -54,11 +61,13 @@ export class Operations implements SessionObserver {
   }
 
   /**
-   * Begins to serve the admin API, when it is configured.
+   * Begins to answer operators: on the console, and with the admin API, when it is configured.
    *
-   * @returns where; null when it is not. @throws {CommandError} when it cannot be listened there.
+   * @returns where the API is; null when it is not.
+   * @throws {CommandError} when it cannot be listened there.
    */
   async start(control: Control): Promise<string | null> {
+    this.#console = new AdminConsole(control);
     const { adminPort, adminHost: host } = this.#settings;
     if (adminPort === null) return null;
     const { startAdmin } = await import("../admin/listen.ts");

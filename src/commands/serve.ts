@@ -59,10 +59,11 @@ function startLog(settings: Settings): void {
 async function startProxy(
   settings: Settings,
   files: FileContents,
-  observer: Operations,
+  operations: Operations,
 ): Promise<Proxy> {
   try {
-    return await Proxy.start(settings, files, { observer });
+    const console = () => operations.console;
+    return await Proxy.start(settings, files, { observer: operations, console });
   } catch (error) {
     const hosts = settings.listenHost.join(", ");
     const { port, tlsPort } = settings;

@@ -20,6 +20,7 @@ import type { AddressLimit } from "./address_limit.ts";
 import { refuseBlocked } from "./authentication.ts";
 import { forwardCancel } from "./cancel.ts";
 import type { CancelKeys } from "./cancel_keys.ts";
+import { type ConsoleAccess, consoleUser, operate, type Operating } from "./console.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
 import type { ContextHolder, LiveContext, ResolverClient } from "./live_context.ts";
@@ -64,12 +65,14 @@ export interface HandshakeOptions extends UsernameRules {
   /** Where a database is; null: where that of all is. Throws PgError when it is nowhere. */
   readonly routeOf: (upstream: string | null) => Route;
   readonly meters: Meters;
+  /** Null without a console. */
+  readonly console: ConsoleAccess | null;
   /** The keys of sessions that a cancel request may mean; null: every key is the server's. */
   readonly cancelKeys: CancelKeys | null;
 }
 
-/** A client that may speak: on a connection of its own, on one that it is lent, or on many. */
-export type Established = Dedicated | Lent | Shared;
+/** A client that may speak: on a connection of its own, on one it is lent, on many; to pgvpd. */
+export type Established = Dedicated | Lent | Shared | Operating;
 
 /** A server connection that is the client's alone. */
 export interface Dedicated {
@@ -84,6 +87,8 @@ export interface HandshakeTarget extends PoolTarget, ContextHolder {
   readonly login: LoginSoFar;
   /** Called once, when the start-up message has been understood. */
   identified(login: Pick<Login, "facts" | "tenant" | "route">): void;
+  /** Called instead, when it is an operator who wants the console. */
+  operates(user: string): void;
   /** Called at most once: the session disposes of it at its end. */
   resolvedBy(live: LiveContext): void;
 }
@@ -133,6 +138,11 @@ export async function handshake(
   const user = said("user");
   target.login.user = user === null ? null : new TextDecoder().decode(user);
   target.login.applicationName = new TextDecoder().decode(said("application_name") ?? undefined);
+  const operator = consoleUser(first, options.console);
+  if (operator !== null) {
+    target.operates(operator);
+    return await operate(client, operator, first, options.console!, options.failures, deadline);
+  }
   const login = prepareLogin(first, options);
   target.identified(login);
   target.login.context = login.context;

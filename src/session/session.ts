@@ -6,6 +6,7 @@ import { Inbox } from "../net/buffers.ts";
 import type { Transport } from "../net/transport.ts";
 import { activityOf, answersOf, type AnyRelay, trafficOf, transactionsOf } from "./activity.ts";
 import { forwardCancel } from "./cancel.ts";
+import { CONSOLE_DATABASE, ConsoleSession, type Operating } from "./console.ts";
 import { Deadline } from "./deadline.ts";
 import {
   type Dedicated,
@@ -58,6 +59,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   /** What its tenant has one less of while the session lasts. */
   #place: Disposable | null = null;
   #deadline: Deadline | null = null;
+  #operator: ConsoleSession | null = null;
   #relay: AnyRelay = null;
   /** Cancels what the server does for this client now; null when nothing can be cancelled. */
   #canceller: (() => Promise<void>) | null = null;
@@ -96,7 +98,8 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     try {
       const established = await this.#shakeHands();
       if (established === null) return;
-      if ("linker" in established) await this.#serveShared(established);
+      if ("commands" in established) await this.#serveOperator(established);
+      else if ("linker" in established) await this.#serveShared(established);
       else if ("lease" in established) await this.#serveLent(established);
       else await this.#serveDedicated(established);
     } catch (error) {
@@ -112,7 +115,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   drain(reason: PgError): void {
     this.#farewell = reason;
     if (this.#relay !== null) this.#relay.drain(reason.encode());
-    else this.#deadline?.end(reason);
+    else (this.#operator ?? this.#deadline)?.end(reason);
   }
 
   /** Tells the client why, where its stream allows it, and ends the session now. */
@@ -120,7 +123,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     this.#farewell = reason;
     this.#closing.abort(reason);
     if (this.#relay !== null) await this.#relay.close(reason.encode());
-    else this.#deadline?.end(reason);
+    else (this.#operator ?? this.#deadline)?.end(reason);
   }
 
   async #shakeHands(): Promise<Established | null> {
@@ -190,6 +193,20 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   /** Somebody has shown this session's cancel key. */
   async cancel(): Promise<void> {
     await this.#canceller?.();
+  }
+
+  /** Called by the handshake when it is an operator who wants the console. */
+  operates(user: string): void {
+    this.#records.facts = { role: user, database: CONSOLE_DATABASE, tenant: null };
+    this.login.method = "scram";
+  }
+
+  async #serveOperator(operating: Operating): Promise<void> {
+    this.#operator = new ConsoleSession(this.#client, operating);
+    this.#connected();
+    if (this.#farewell !== null) this.#operator.end(this.#farewell);
+    await this.#operator.run();
+    this.#disconnected("client");
   }
 
   async #serveDedicated({ upstream, cancelRequest }: Dedicated): Promise<void> {
@@ -335,7 +352,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     this.#records.endedNow(why, reason);
     this.#farewell = reason;
     if (this.#relay !== null) void this.#relay.close(reason.encode());
-    else this.#deadline?.end(reason);
+    else (this.#operator ?? this.#deadline)?.end(reason);
   }
 
   /** The handshake is over, and with it everything that was waited for. */

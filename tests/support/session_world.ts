@@ -79,6 +79,7 @@ const DEFAULTS: SessionOptions = {
   refusal: null,
   meters: new Meters(),
   observer: null,
+  console: null,
   handshakeMsMax: 3_000,
 };
 

@@ -116,7 +116,7 @@ Deno.test("the log level changes without a restart, and a bad reload says what i
   const { status, json } = await post("/reload");
   assert.equal(status, 409);
   assert.match(json.problems[0], /pgvpd\.conf:4: invalid value "many"/);
-  assert.equal(process.entries("act of an operator").length, 3);
+  await process.logged("act of an operator", 3);
 });
 
 Deno.test("the audit log has logins, refusals and acts, in a new file after SIGHUP, and no secret", async () => {
