@@ -14,6 +14,7 @@ import type { PoolStats } from "./pool/pool.ts";
 import { type Process, ProxyControl } from "./server_control.ts";
 import { type AuthUsers, type PoolSettings, ServerPools } from "./server_pools.ts";
 import { Readiness } from "./server_readiness.ts";
+import type { TenantType } from "./context/tenant_key.ts";
 import { TenantPatterns } from "./context/tenant_patterns.ts";
 import { type Listening, listenOnAll, type ListenOptions } from "./server_listening.ts";
 import { type NamedUpstream, Routes } from "./server_routes.ts";
@@ -206,6 +207,7 @@ export class Proxy {
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
     const rules = tenantRules(options, files);
     this.#tenants.rules = rules;
+    this.#pools?.reshare((known) => rules.policies.shareInstead(known));
     this.#limits.settings = options;
     this.#limits.tenantShortest = rules.policies.shortestTimeout;
   }
@@ -342,6 +344,7 @@ export class Proxy {
       pooling: this.#pools?.pooling ?? null,
       resolvers: this.#resolvers,
       tenantKey: options.tenantKey,
+      tenantType: options.tenantType,
       tenants: this.#tenants,
       failures: this.#failures,
       limits: this.#limits,
@@ -381,15 +384,16 @@ function upstreamOptions(options: ProxyOptions, files: FileContents): UpstreamOp
 function tenantPatterns(
   listed: readonly string[] | null,
   inFile: readonly string[] | null | undefined,
+  type: TenantType,
 ): TenantPatterns | null {
   if (listed === null && (inFile ?? null) === null) return null;
-  return new TenantPatterns([...listed ?? [], ...inFile ?? []]);
+  return new TenantPatterns([...listed ?? [], ...inFile ?? []], type);
 }
 
 function tenantRules(options: ProxyOptions, { tenants }: FileContents): TenantRules {
   return {
-    allow: tenantPatterns(options.tenantAllow, tenants?.allow),
-    deny: tenantPatterns(options.tenantDeny, tenants?.deny),
+    allow: tenantPatterns(options.tenantAllow, tenants?.allow, options.tenantType),
+    deny: tenantPatterns(options.tenantDeny, tenants?.deny, options.tenantType),
     policies: new TenantPolicies(options, tenants?.file),
   };
 }

@@ -7,11 +7,11 @@ import { createHash } from "node:crypto";
 import type { BackendView, PoolView } from "./control.ts";
 import type { Meters } from "./meters.ts";
 import type { PoolCounters } from "./pool/counters.ts";
-import type { TenantShare } from "./pool/fairness.ts";
 import type { Connector, Lease } from "./pool/pool.ts";
 import { connectUpstream, type UpstreamOptions } from "./pool/connect.ts";
 import { PooledBackend } from "./pool/pooled_backend.ts";
 import { Pools, type PoolsOptions } from "./pool/pools.ts";
+import type { TenantShare } from "./pool/fairness.ts";
 import type { PoolStats } from "./pool/pool.ts";
 import type { SessionStatePolicy } from "./protocol/session_state.ts";
 import { AddressLimit } from "./session/address_limit.ts";
@@ -168,6 +168,11 @@ export class ServerPools {
     this.#pooling = this.#buildPooling(users);
   }
 
+  /** What tenants' shares of every pool are from now on, for clients that wait too. */
+  reshare(shareOf: (known: TenantShare) => TenantShare): void {
+    this.#pools.reshare(shareOf);
+  }
+
   /** Resolves when every connection is closed; those that are lent must come back first. */
   async close(): Promise<void> {
     await Promise.all([this.#authQuery?.close(), this.#pools.close()]);
@@ -250,7 +255,7 @@ export class ServerPools {
     const own = id === undefined ? null : this.#routes.upstreamOf(id);
     const connect = own === null
       ? this.#connect
-      : (signal: AbortSignal) => connectUpstream(own.options, signal);
+      : (signal: AbortSignal) => connectUpstream(own.options, signal); // as it is then
     return {
       open: async (signal) => {
         const late = AbortSignal.timeout(OPEN_MS_MAX);

@@ -16,12 +16,12 @@ export interface NamedUpstream {
   readonly password: string | null;
 }
 
-/** An upstream with its route, and how pools log in to it. */
+/** An upstream with its route, and how one gets in there now. */
 interface Upstream {
   readonly route: Route;
-  readonly options: UpstreamOptions;
-  readonly password: string | null;
-  /** Everything that makes it what it is. */
+  options: UpstreamOptions;
+  password: string | null;
+  /** Everything that makes it the place that it is. */
   readonly definition: string;
 }
 
@@ -30,28 +30,30 @@ const RETIRED_MAX = 1_000;
 
 /**
  * Routes by the name of the upstream. A route is looked up when a session begins, and stays the
- * session's: what is defined anew gets new sessions, and pools of its own.
+ * session's: what is defined anew gets new sessions, and pools of its own. TLS and password are how
+ * one gets there, and hold for old sessions as well: those that are replaced may be refused there.
  */
 export class Routes {
-  #main: Route;
+  #main: Upstream;
   readonly #named = new Map<string, Upstream>();
   /** Those that were ever named, by the id of their routes. */
   readonly #byId = new Map<string, Upstream>();
   #ids = 0;
 
   constructor(main: UpstreamOptions, named: ReadonlyMap<string, NamedUpstream>) {
-    this.#main = mainRoute(main);
+    this.#main = make(null, MAIN, main, null, definitionOf(MAIN, main));
     this.update(main, named);
   }
 
   /** What holds for the sessions that begin from now on. */
   update(main: UpstreamOptions, named: ReadonlyMap<string, NamedUpstream>): void {
-    this.#main = mainRoute(main);
+    this.#main = redefined(this.#main, null, MAIN, main, null);
     for (const name of this.#named.keys()) if (!named.has(name)) this.#named.delete(name);
     for (const [name, upstream] of named) {
-      const definition = definitionOf(upstream, main.keepAlive);
-      if (this.#named.get(name)?.definition === definition) continue;
-      const made = make(`${name}#${++this.#ids}`, upstream, main.keepAlive, definition);
+      const options = { ...upstream.options, keepAlive: main.keepAlive };
+      const known = this.#named.get(name);
+      const id = () => `${name}#${++this.#ids}`;
+      const made = redefined(known, id, upstream, options, upstream.password);
       this.#named.set(name, made);
       this.#byId.set(made.route.id!, made);
     }
@@ -63,7 +65,7 @@ export class Routes {
    * @throws {PgError} when there is none of this name.
    */
   routeOf(name: string | null): Route {
-    if (name === null) return this.#main;
+    if (name === null) return this.#main.route;
     const upstream = this.#named.get(name);
     if (upstream === undefined) throw gone();
     return upstream.route;
@@ -102,33 +104,45 @@ export class Routes {
   }
 }
 
-function mainRoute(options: UpstreamOptions): Route {
-  return {
-    id: null,
-    address: addressText(options.host, options.port),
-    database: null,
-    user: null,
-    dial: async (signal) => (await connectUpstream(options, signal)).transport,
-  };
+/** What a route says besides its address. */
+type Login = Pick<NamedUpstream, "database" | "user">;
+/** Clients say these themselves. */
+const MAIN: Login = { database: null, user: null };
+
+/** The same upstream with what is new about it, when it still is the same place; else another. */
+function redefined(
+  known: Upstream | undefined,
+  id: (() => string) | null,
+  login: Login,
+  options: UpstreamOptions,
+  password: string | null,
+): Upstream {
+  const definition = definitionOf(login, options);
+  if (known?.definition !== definition) {
+    return make(id?.() ?? null, login, options, password, definition);
+  }
+  return Object.assign(known, { options, password });
 }
 
 function make(
-  id: string,
-  { options: own, database, user, password }: NamedUpstream,
-  keepAlive: boolean,
+  id: string | null,
+  { database, user }: Login,
+  options: UpstreamOptions,
+  password: string | null,
   definition: string,
 ): Upstream {
-  const options = { ...own, keepAlive };
-  return { route: { ...mainRoute(options), id, database, user }, options, password, definition };
+  const address = addressText(options.host, options.port);
+  const dial = async (signal: AbortSignal) =>
+    (await connectUpstream(upstream.options, signal)).transport;
+  const upstream = {
+    route: { id, address, database, user, dial },
+    ...{ options, password, definition },
+  };
+  return upstream;
 }
 
-function definitionOf(
-  { options: { host, port, tls }, database, user, password }: NamedUpstream,
-  keepAlive: boolean,
-): string {
-  const { mode, direct, authorities, identity } = tls;
-  const encryption = [mode, direct, authorities?.pem, identity?.certificates, identity?.key];
-  return JSON.stringify([host, port, keepAlive, encryption, database, user, password]);
+function definitionOf({ database, user }: Login, { host, port }: UpstreamOptions): string {
+  return JSON.stringify([host, port, database, user]);
 }
 
 function gone(): PgError {

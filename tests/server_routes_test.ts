@@ -29,10 +29,42 @@ Deno.test("a name stands for its upstream, none for that of all", () => {
   assert(!new Routes(MAIN, new Map()).isBranched);
 });
 
+Deno.test("new credentials are for who began with the old ones, too: it is the same place", () => {
+  const routes = new Routes(MAIN, new Map([["a", upstream("x", { password: "old" })]]));
+  const a = routes.routeOf("a");
+  const tls = { ...TLS, mode: "require" } as const;
+  const options = { host: "x", port: 5432, tls };
+  routes.update(MAIN, new Map([["a", upstream("x", { password: "new", options })]]));
+  assert.equal(routes.routeOf("a"), a);
+  const { password, options: { tls: { mode } } } = routes.upstreamOf(a.id!);
+  assert.deepEqual([password, mode], ["new", "require"]);
+});
+
+Deno.test("a cancel request of an old session goes out as connections do now", async () => {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  const here = { ...MAIN, host: "127.0.0.1", port };
+  const options = { host: "127.0.0.1", port, tls: TLS };
+  const before = new Map([["a", upstream("", { options })]]);
+  const routes = new Routes(here, before);
+  const old = [routes.routeOf(null), routes.routeOf("a")];
+  const tls = { ...TLS, mode: "require" } as const;
+  routes.update({ ...here, tls }, new Map([["a", upstream("", { options: { ...options, tls } })]]));
+  for (const route of old) {
+    const dialled = route.dial(new AbortController().signal).catch(() => {});
+    using accepted = await listener.accept();
+    const packet = new Uint8Array(8);
+    assert.equal(await accepted.read(packet), 8, "it asks for TLS first");
+    assert.equal(new DataView(packet.buffer).getInt32(4), 80877103);
+    await accepted.write(new TextEncoder().encode("N"));
+    await dialled;
+  }
+});
+
 Deno.test("what is defined anew is another route, what stays as it was is the same", () => {
   const routes = new Routes(MAIN, new Map([["a", upstream("x")], ["b", upstream("y")]]));
   const [a, b] = [routes.routeOf("a"), routes.routeOf("b")];
-  for (const changed of [upstream("z"), upstream("x", { password: "new" })]) {
+  for (const changed of [upstream("z"), upstream("x", { database: "d" })]) {
     routes.update(MAIN, new Map([["a", changed], ["b", upstream("y")]]));
     assert.equal(routes.routeOf("b"), b);
     assert.notEqual(routes.routeOf("a").id, a.id);

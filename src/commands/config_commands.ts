@@ -43,7 +43,7 @@ function faultsOf(load: () => unknown): string[] {
     load();
     return [];
   } catch (error) {
-    if (error instanceof CommandError) return [error.message];
+    if (error instanceof CommandError) return error.message.split("\n"); // a line for each
     throw error;
   }
 }

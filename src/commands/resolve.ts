@@ -11,7 +11,7 @@ import {
   valuesOf,
 } from "../context/resolution.ts";
 import type { ResolverPlan } from "../context/resolver_plan.ts";
-import { tenantKeyOf } from "../context/tenant_key.ts";
+import { refuseOtherSpelling, tenantKeyOf } from "../context/tenant_key.ts";
 import { type Identity, parseUsername } from "../context/username.ts";
 import { PgError } from "../codec/error.ts";
 import { connectUpstream } from "../pool/connect.ts";
@@ -87,6 +87,7 @@ export async function resolve(
 function upstreamOf(settings: Settings, identity: Identity): NamedUpstream | null {
   const { file, upstreams } = loadTenantFiles(settings);
   const tenant = tenantKeyOf(identity, settings.tenantKey, settings.contextVariables);
+  refuseOtherSpelling(tenant, settings.tenantType);
   const { upstream } = new TenantPolicies(settings, file).of(tenant);
   return upstream === null ? null : upstreams.get(upstream)!;
 }

@@ -24,7 +24,12 @@ import { writeAll } from "./output.ts";
 import { requireUpstreamPermission } from "./permissions.ts";
 import { loadResolvers, readResolvers } from "./resolver_file.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
-import { type LoadedTenants, loadTenantFiles, tenantFiles } from "./tenant_files.ts";
+import {
+  type LoadedTenants,
+  loadTenantFiles,
+  rereadTenantFiles,
+  tenantFiles,
+} from "./tenant_files.ts";
 import { certificateFields, FileWatch, type LoadedTls, loadTls, tlsFiles } from "./tls_files.ts";
 
 /** Runs the proxy until a signal ends it. Resolves to the exit code. */
@@ -257,12 +262,10 @@ class Service {
   }
 
   #reloadTenants(): void {
-    try {
-      this.#tenants = loadTenantFiles(this.#settings);
-    } catch (error) {
-      this.#log.error("files about tenants cannot be used: what they held before stays", {
-        error: error instanceof CommandError ? error.message : reasonOf(error),
-      });
+    const { tenants, mistakes } = rereadTenantFiles(this.#settings, this.#tenants);
+    this.#tenants = tenants;
+    for (const error of mistakes) {
+      this.#log.error("files about tenants cannot be used: what they held before stays", { error });
     }
   }
 

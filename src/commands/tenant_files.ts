@@ -24,13 +24,48 @@ export interface LoadedTenants extends TenantFiles {
  * @throws {CommandError} with the places of the mistakes.
  */
 export function loadTenantFiles(settings: Settings): LoadedTenants {
-  const allow = list(settings.tenantAllowFile);
-  const deny = list(settings.tenantDenyFile);
+  const { tenants, mistakes } = rereadTenantFiles(settings, NOTHING);
+  if (mistakes.length > 0) throw new CommandError(mistakes.join("\n"));
+  return tenants;
+}
+
+const NOTHING: LoadedTenants = { allow: null, deny: null, file: NO_TENANTS, upstreams: new Map() };
+
+/**
+ * The same, file by file: one that cannot be used is as it was, and holds no other one up. Who has
+ * been denied must not come in because something else is wrong.
+ */
+export function rereadTenantFiles(settings: Settings, before: LoadedTenants): {
+  readonly tenants: LoadedTenants;
+  /** For each file that cannot be used, what is wrong with it. */
+  readonly mistakes: readonly string[];
+} {
+  const mistakes: string[] = [];
+  const read = <Part extends Partial<LoadedTenants>>(load: () => Part): Part | null => {
+    try {
+      return load();
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      mistakes.push(error.message);
+      return null;
+    }
+  };
+  const tenants = {
+    ...before,
+    ...read(() => ({ allow: list(settings.tenantAllowFile) })),
+    ...read(() => ({ deny: list(settings.tenantDenyFile) })),
+    ...read(() => overrides(settings)),
+  };
+  return { tenants, mistakes };
+}
+
+/** What tenants.toml says. */
+function overrides(settings: Settings): Required<Pick<LoadedTenants, "file" | "upstreams">> {
   const file = tenantsFile(settings);
   const upstreams = new Map(
     [...file.upstreams].map(([name, upstream]) => [name, named(settings, name, upstream)]),
   );
-  return { allow, deny, file, upstreams };
+  return { file, upstreams };
 }
 
 /** Every file that `loadTenantFiles` reads, as far as the settings name it. */

@@ -189,6 +189,16 @@ const RULES: readonly Rule[] = [
         : ["tenant_key", `"tenant_key" is ${tenantKey}, which is not in "context_variables"`];
     },
   },
+  {
+    keys: ["tenant_type", "tenant_key", "context_variables"],
+    check: ({ tenantType, tenantKey, contextVariables }) =>
+      tenantType !== "text" && tenantKey === "payload" && contextVariables.length > 1
+        ? [
+          "tenant_type",
+          `"tenant_type" is ${tenantType}, but "tenant_key" is payload: all values together`,
+        ]
+        : null,
+  },
   setNeeds("tenant_rate_burst", "tenant_rate_limit"),
   samePort("tls_port", "port", (settings) => settings.tlsPort === settings.port),
   samePort("admin_port", "port", (settings) => settings.adminPort === settings.port),

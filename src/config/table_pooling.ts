@@ -57,6 +57,7 @@ const POOLS = {
     type: count(0),
     default: "1000",
     sentence: "Clients that wait for one pool; more are refused.",
+    detail: "With `tenant_fair_shares` those of the tenant that has the most waiting.",
     reloadable: true,
     available: true,
   },

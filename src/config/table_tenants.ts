@@ -1,7 +1,7 @@
 // The settings of tenants: who may come, how many, how fast, for how long.
 
 import type { Row } from "./row.ts";
-import { boolean, count, duration, nameList, path, tenantKey } from "./values.ts";
+import { boolean, choice, count, duration, nameList, path, tenantKey } from "./values.ts";
 
 const LISTS = {
   tenant_key: {
@@ -12,6 +12,18 @@ const LISTS = {
     detail: "`payload` is everything behind the separator in the user name, `first` the first " +
       "context value, and the name of one of `context_variables` that one's value. Lists, limits " +
       "and `tenants` know tenants by it.",
+    reloadable: true,
+    available: true,
+  },
+  tenant_type: {
+    group: "Tenant limits",
+    type: choice(["text", "uuid", "integer"]),
+    default: "text",
+    sentence: "What a tenant is in the database.",
+    detail:
+      "PostgreSQL takes many spellings of one uuid or integer (`A0EE…`, `a0ee…`; `042`, `42`). " +
+      "With `uuid` or `integer` a client must write its tenant as PostgreSQL does, so that none " +
+      "goes round lists and limits; lists and `tenants` may have any spelling.",
     reloadable: true,
     available: true,
   },

@@ -155,6 +155,7 @@ class FileReader {
     const tenants = this.#tablesIn(tables, "tenants").map(([pattern, table]) => {
       const path = ["tenants", pattern];
       this.#checkKeys(table, path, [...OVERRIDE_KEYS, "class"]);
+      if (pattern === "") this.#tell(path, "a tenant has a name");
       const className = this.#reference(table, [...path, "class"], classes, "classes");
       return { pattern, className, ...this.#override(table, path, upstreams) };
     });
@@ -196,6 +197,11 @@ class FileReader {
         const value = this.#value(LIMITS[name], table[name], [...path, name]);
         if (value !== undefined) limits[name] = value as number;
       }
+    }
+    const [least, most] = [limits.pool_min ?? 0, limits.pool_max ?? Infinity];
+    if (least > most) {
+      const place = [...path, "pool_min"];
+      this.#tell(place, `"pool_min" is ${least}, more than "pool_max", which is ${most}`);
     }
     return {
       limits,

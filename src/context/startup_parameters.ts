@@ -77,14 +77,16 @@ export function refuseReservedParameters(
 export interface StartupSettings {
   /** Can be set later, in this order: what stands inside `options` first, as the server does it. */
   readonly settings: readonly Setting[];
-  /** Cannot be set later: a connection has them from its start. */
+  /** Cannot be set later: a connection has them from its start. One spelling for one meaning. */
   readonly startupOnly: readonly Setting[];
   /** Options of the protocol itself, `_pq_.…`. */
   readonly protocolOptions: readonly string[];
 }
 
-/** Parameters of the context "backend" that anybody may set: fixed once a connection is there. */
-const STARTUP_ONLY: ReadonlySet<string> = new Set(["ignore_system_indexes", "post_auth_delay"]);
+/** Fixed once a connection is there; who wants it on has a pool of its own. */
+const IGNORE_INDEXES = "ignore_system_indexes";
+/** The same, and no pool: every number would make another one, and hold a place in it asleep. */
+const POST_AUTH_DELAY = "post_auth_delay";
 /** Parameters of the start-up message that are no settings. */
 const NO_SETTINGS: ReadonlySet<string> = new Set(["user", "database", "options", "replication"]);
 const PROTOCOL_OPTION_PREFIX = "_pq_.";
@@ -95,7 +97,8 @@ const SETTINGS_MAX = 100;
  * Sorts the parameters of a client that will be served on a pooled connection.
  *
  * @throws {PgError} 0A000 for what only a new connection could have; 22021 for values that are not
- * UTF-8, because nobody knows in which other encoding they are; 54000 for too many.
+ * UTF-8, because nobody knows in which other encoding they are; 22023 for what is no Boolean where
+ * one decides which pool it is; 54000 for too many.
  */
 export function startupSettings(parameters: readonly StartupParameter[]): StartupSettings {
   const options = parameters.find(({ name }) => name === "options");
@@ -114,13 +117,34 @@ export function startupSettings(parameters: readonly StartupParameter[]): Startu
   if (all.length > SETTINGS_MAX) {
     throw new PgError(SqlState.ProgramLimitExceeded, "too many settings in the start-up packet");
   }
-  const isStartupOnly = ({ name }: Setting) => STARTUP_ONLY.has(canonicalName(name));
+  const isDelay = ({ name }: Setting) => canonicalName(name) === POST_AUTH_DELAY;
+  if (all.some(isDelay)) {
+    throw new PgError(
+      SqlState.FeatureNotSupported,
+      `"${POST_AUTH_DELAY}" cannot be applied to a pooled connection`,
+    );
+  }
+  const isIgnoring = ({ name }: Setting) => canonicalName(name) === IGNORE_INDEXES;
+  const ignoring = all.filter(isIgnoring).map(({ value }) => isOn(IGNORE_INDEXES, value));
   return {
-    settings: all.filter((setting) => !isStartupOnly(setting)),
-    startupOnly: all.filter(isStartupOnly),
+    settings: all.filter((setting) => !isIgnoring(setting)),
+    startupOnly: ignoring.at(-1) === true ? [{ name: IGNORE_INDEXES, value: "on" }] : [],
     protocolOptions: parameters.map(({ name }) => name)
       .filter((name) => name.startsWith(PROTOCOL_OPTION_PREFIX)),
   };
+}
+
+/** A Boolean as the server reads it, parse_bool() in bool.c: any beginning that is of one word. */
+function isOn(name: string, value: string): boolean {
+  const text = value.toLowerCase();
+  const begins = (words: readonly string[]) => words.some((word) => word.startsWith(text));
+  const isKnown = text !== "" && text !== "o";
+  if (isKnown && begins(["true", "yes", "on", "1"])) return true;
+  if (isKnown && begins(["false", "no", "off", "0"])) return false;
+  throw new PgError(
+    SqlState.InvalidParameterValue,
+    `parameter "${name}" requires a Boolean value`,
+  );
 }
 
 function settingText(name: string, value: Uint8Array): string {

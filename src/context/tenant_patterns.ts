@@ -1,14 +1,17 @@
 // Tenants as operators list them: exact names, and patterns with `*` and `?`.
 
+import { canonicalTenant, type TenantType } from "./tenant_key.ts";
+
 /** A name is compared as it is, byte for byte; a backslash takes the meaning from `*`, `?` and `\`. */
 export class TenantPatterns {
   readonly #names = new Set<string>();
   readonly #globs: Glob[] = [];
 
-  constructor(patterns: Iterable<string>) {
+  /** @param type names of it are known in any spelling. */
+  constructor(patterns: Iterable<string>, type: TenantType = "text") {
     for (const pattern of patterns) {
       if (isGlob(pattern)) this.#globs.push(new Glob(pattern));
-      else this.#names.add(unescaped(pattern));
+      else this.#names.add(listedTenant(pattern, type));
     }
   }
 
@@ -20,6 +23,12 @@ export class TenantPatterns {
 /** Does it stand for more than one name? */
 export function isGlob(pattern: string): boolean {
   return /[*?]/.test(pattern.replace(/\\./gs, ""));
+}
+
+/** The tenant that is meant by a pattern without `*` and `?`. */
+export function listedTenant(pattern: string, type: TenantType): string {
+  const name = unescaped(pattern);
+  return canonicalTenant(name, type) ?? name;
 }
 
 /** The name that a pattern without `*` and `?` means. */

@@ -27,6 +27,10 @@ export class Chain<T> {
     return this.#first?.value;
   }
 
+  get last(): T | undefined {
+    return this.#last?.value;
+  }
+
   /** Adds a link at the end, which must be in no chain. */
   add(link: Link<T>): void {
     link.isIn = true;

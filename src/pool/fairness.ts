@@ -104,8 +104,25 @@ export class FairShares<W> {
   }
 
   /** Whether a tenant may be given a member that is there, past everybody who waits. */
-  mayBegin({ tenant, poolMax }: TenantShare): boolean {
-    return this.#ready === 0 && (this.#accounts.get(tenant)?.active ?? 0) < poolMax;
+  mayBegin(share: TenantShare): boolean {
+    const known = this.#accounts.get(share.tenant);
+    if (known === undefined) return this.#ready === 0;
+    this.account(share); // those of its own who wait may be ready by that
+    return this.#ready === 0 && !known.isCapped;
+  }
+
+  /** The last one of the longest queue; of equal ones, that of the tenant known for longest. */
+  get lastOfLongest(): W | undefined {
+    let longest: Account<W> | undefined;
+    for (const account of this.#accounts.values()) {
+      if (account.queue.size > (longest?.queue.size ?? 0)) longest = account;
+    }
+    return longest?.queue.last;
+  }
+
+  /** What every tenant's share is from now on. */
+  reshare(shareOf: (known: TenantShare) => TenantShare): void {
+    for (const { share } of [...this.#accounts.values()]) this.account(shareOf(share));
   }
 
   /**

@@ -5,8 +5,8 @@ export interface GroupedPool {
   readonly name: string;
   /** Nothing is left in it that would have to be kept. */
   readonly isUnused: boolean;
-  /** The ticket of the first waiter for whom a member could be opened now; null: nobody. */
-  readonly wantingTicket: number | null;
+  /** The first waiter for whom a member could be opened now; null: nobody. */
+  readonly wanting: { readonly ticket: number; readonly since: number } | null;
   /** Since when its longest idle member is idle; null: it has none. */
   readonly idleSince: number | null;
   /** Opens and checks members as far as it is needed and allowed. */
@@ -23,6 +23,11 @@ export interface PoolGroup {
   nextTicket(): number;
   /** Asks for a place. With `isUrgent` somebody waits, and `advance` is called when there is one. */
   take(pool: GroupedPool, isUrgent: boolean): boolean;
+  /**
+   * A member is free, and somebody of its own pool would have it: whether it must be closed all the
+   * same, and its place given back at once, for somebody else.
+   */
+  mustYield(pool: GroupedPool, now: number): boolean;
   /** A place was given back: calls `advance` of whoever may go on, this pool included. */
   freed(pool: GroupedPool): void;
   /** A member has become idle. */
@@ -44,6 +49,10 @@ export class Alone implements PoolGroup {
     return true;
   }
 
+  mustYield(): boolean {
+    return false;
+  }
+
   freed(pool: GroupedPool): void {
     pool.advance();
   }
@@ -52,10 +61,16 @@ export class Alone implements PoolGroup {
   settled(): void {}
 }
 
+/** Who has waited for so long gets a place of a pool that is never at rest. */
+export const YIELD_AFTER_MS = 500;
+/** It costs a new connection, so it happens no more often. */
+export const YIELD_PAUSE_MS = 100;
+
 /**
  * The places under the ceiling.
  *
  * Invariant: while a pool is starved, the ceiling is reached and no other pool has an idle member.
+ * A pool that always has somebody waiting would never give a place back: it yields one at times.
  */
 export class Group implements PoolGroup {
   total = 0;
@@ -64,6 +79,9 @@ export class Group implements PoolGroup {
   #isEvicting = false;
   /** Pools that were refused a place for somebody who waits. */
   readonly #starved = new Set<GroupedPool>();
+  /** Has promised its next place to another one. */
+  #yielding: GroupedPool | null = null;
+  #yieldedAt = -Infinity;
 
   /** @param onGone is told of a pool that is no more in `pools`. */
   constructor(
@@ -98,6 +116,14 @@ export class Group implements PoolGroup {
     return true;
   }
 
+  mustYield(pool: GroupedPool, now: number): boolean {
+    if (this.#starved.size === 0 || now - this.#yieldedAt < YIELD_PAUSE_MS) return false;
+    const since = this.#oldestStarved(pool)?.wanting?.since ?? Infinity;
+    if (now - since < YIELD_AFTER_MS) return false;
+    [this.#yielding, this.#yieldedAt] = [pool, now];
+    return true;
+  }
+
   freed(pool: GroupedPool): void {
     const wasFull = this.total >= this.#maxTotal;
     this.total--;
@@ -121,7 +147,8 @@ export class Group implements PoolGroup {
   /** Gives places to the starved, the oldest waiter first. */
   #feed(): void {
     while (this.#starved.size > 0) {
-      const pool = this.#oldestStarved();
+      const pool = this.#oldestStarved(this.#yielding);
+      this.#yielding = null;
       if (pool === null) return;
       if (this.total >= this.#maxTotal && this.#longestIdle(pool) === null) return;
       this.#starved.delete(pool);
@@ -137,12 +164,12 @@ export class Group implements PoolGroup {
     }
   }
 
-  #oldestStarved(): GroupedPool | null {
+  #oldestStarved(except: GroupedPool | null): GroupedPool | null {
     let [oldest, first]: [GroupedPool | null, number] = [null, Infinity];
     for (const pool of this.#starved) {
-      const ticket = pool.wantingTicket;
+      const ticket = pool.wanting?.ticket ?? null;
       if (ticket === null) this.#starved.delete(pool);
-      else if (ticket < first) [oldest, first] = [pool, ticket];
+      else if (ticket < first && pool !== except) [oldest, first] = [pool, ticket];
     }
     return oldest;
   }

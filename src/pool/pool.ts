@@ -6,6 +6,7 @@ import { Backoff, type BackoffRange } from "./backoff.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Account, EVERYBODY, type TenantShare } from "./fairness.ts";
 import { Alone, type GroupedPool, type PoolGroup } from "./group.ts";
+import { Reaper } from "./reaper.ts";
 import { crowdRefusal, openError, type PoolUsage, timeoutError } from "./refusals.ts";
 import type { Connector, Lease, PoolMember, PoolStats } from "./slots.ts";
 import { Slot, Slots } from "./slots.ts";
@@ -69,7 +70,7 @@ export class Pool<M extends PoolMember> implements GroupedPool {
   readonly #closed: Record<string, number> = {};
   /** Members whose connection has not ended, those that are gone included. */
   #connected = 0;
-  #reaper = { at: Infinity, cancel: () => {} };
+  readonly #reaper: Reaper<M>;
   #closing: { readonly done: PromiseWithResolvers<void>; readonly error: PgError } | null = null;
 
   constructor(
@@ -81,6 +82,13 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     [this.#clock, this.#random, this.#group] = [clock, random, group];
     this.#waiters = new Waiters(clock, () => this.advance());
     this.#backoff = new Backoff(clock, random, () => this.advance());
+    this.#reaper = new Reaper(
+      clock,
+      this.#slots,
+      () => this.settings,
+      (slot, reason) => this.#remove(slot, reason),
+      () => this.advance(),
+    );
   }
 
   /**
@@ -106,13 +114,27 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     const ticket = this.#group.nextTicket();
     const { waiter, served } = this.#waiters.join(contextKey, ticket, patience, account);
     this.advance();
-    const refusal = crowdRefusal(account, this.#coming, this.#usage, this.settings.maxWaiting);
-    if (refusal !== null) {
-      this.#counters.refusals++;
-      waiter.refuse(refusal);
-      this.advance(); // it may be unused
-    }
+    this.#refuseCrowd(waiter);
     return served;
+  }
+
+  /** Refuses somebody if there are too many now: whoever came last, or who fills the queue. */
+  #refuseCrowd(last: Waiter<Lease<M>>): void {
+    const { account } = last;
+    const refusal = crowdRefusal(account, this.#coming, this.#usage, this.settings.maxWaiting);
+    if (refusal === null) return;
+    this.#counters.refusals++;
+    const { error, isTenants } = refusal;
+    const other = isTenants ? last : this.#waiters.shares.lastOfLongest ?? last;
+    const isLonger = other.account.queue.size > account.queue.size;
+    (isLonger ? other : last).refuse(error);
+    this.advance(); // it may be unused
+  }
+
+  /** What tenants' shares are from now on, for those who wait too. */
+  reshare(shareOf: (known: TenantShare) => TenantShare): void {
+    this.#waiters.shares.reshare(shareOf);
+    this.advance();
   }
 
   /** The same, when a member can be lent at once and nobody waits for it; else null. */
@@ -138,7 +160,7 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     while (this.#taken > options.size && this.#slots.idle.length > 0) {
       this.#remove(this.#slots.idle[0]!, "surplus");
     }
-    this.#reap();
+    this.#reaper.reap();
   }
 
   get stats(): PoolStats {
@@ -171,8 +193,7 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     while (this.#closing === null && this.#prepareOne());
     if (this.#backoff.isPaused && this.#taken === 0) this.#waiters.refuseAll(this.#backoff.cause!);
     if (!this.isUnused) return;
-    this.#reaper.cancel();
-    this.#reaper.at = Infinity;
+    this.#reaper.stop();
     this.#closing?.done.resolve();
     this.#group.settled(this);
   }
@@ -193,8 +214,8 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     return isEmpty && this.#waiters.length === 0 && this.#backoff.cause === null;
   }
 
-  get wantingTicket(): number | null {
-    return this.#mayOpen ? this.#waiters.at(this.#coming)?.ticket ?? null : null;
+  get wanting(): Waiter<Lease<M>> | null {
+    return this.#mayOpen ? this.#waiters.at(this.#coming) ?? null : null;
   }
 
   get idleSince(): number | null {
@@ -299,12 +320,14 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     if (reason !== null) return this.#remove(slot, reason);
     const waiter = this.#waiters.at(0);
     if (waiter !== undefined) {
-      this.#counters.waitMs += this.#clock.now() - waiter.since;
+      const now = this.#clock.now();
+      if (slot.wasUsed && this.#group.mustYield(this, now)) return this.#remove(slot, "yielded");
+      this.#counters.waitMs += now - waiter.since;
       waiter.serve(this.#lend(slot, waiter.contextKey, waiter.account));
       return;
     }
     this.#slots.move(slot, "idle", this.#clock.now());
-    this.#armReaper(slot.expiry(this.settings.maxLifetimeMs));
+    this.#reaper.arm(slot);
     this.#group.idled();
   }
 
@@ -353,38 +376,6 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     slot.takeUse()?.();
     slot.member.close();
     this.#group.freed(this);
-  }
-
-  /** When the longest idle member has been idle for too long. */
-  get #idleUntil(): number {
-    const isSpare = this.#slots.idle.length > this.settings.minIdle;
-    return isSpare ? this.#slots.idle[0]!.idleSince + this.settings.idleTimeoutMs : Infinity;
-  }
-
-  /** Closes the idle members whose time is up. */
-  #reap(): void {
-    this.#reaper.cancel();
-    this.#reaper.at = Infinity;
-    const now = this.#clock.now();
-    for (const slot of [...this.#slots.idle]) {
-      if (slot.state === "idle" && slot.expiry(this.settings.maxLifetimeMs) <= now) {
-        this.#remove(slot, "lifetime");
-      }
-    }
-    while (this.#idleUntil <= now) this.#remove(this.#slots.idle[0]!, "idle");
-    this.#armReaper(
-      Math.min(...this.#slots.idle.map((slot) => slot.expiry(this.settings.maxLifetimeMs))),
-    );
-    this.advance();
-  }
-
-  /** It comes too early when the member is in use meanwhile, and then looks at the others. */
-  #armReaper(expiry: number): void {
-    const at = Math.min(expiry, this.#idleUntil);
-    if (at >= this.#reaper.at) return;
-    this.#reaper.cancel();
-    const cancel = this.#clock.after(Math.max(0, at - this.#clock.now()), () => this.#reap());
-    this.#reaper = { at, cancel };
   }
 
   #timeoutError(msMax: number, { share, isCapped }: Account<Waiter<Lease<M>>>): PgError {

@@ -30,7 +30,8 @@ export interface PoolsOptions extends PoolOptions {
  *
  * At the ceiling a place is made for who waits by closing the longest idle member of another pool;
  * where all are in use, whatever is closed or becomes idle anywhere makes a place for the oldest
- * waiter of all pools. A member that is given back while others wait for it in its own pool stays.
+ * waiter of all pools. A member that is given back while others wait for it in its own pool stays,
+ * unless somebody has waited in another one for too long ({@linkcode Group.mustYield}).
  */
 export class Pools<M extends PoolMember> {
   readonly #pools = new Map<string, Pool<M>>();
@@ -94,6 +95,11 @@ export class Pools<M extends PoolMember> {
     Object.assign(this.#settings, options);
     this.#group.maxTotal = options.maxTotal;
     for (const pool of this.#pools.values()) pool.options = this.#settings;
+  }
+
+  /** {@linkcode Pool.reshare} of all. */
+  reshare(shareOf: (known: TenantShare) => TenantShare): void {
+    for (const pool of [...this.#pools.values()]) pool.reshare(shareOf);
   }
 
   /** Places in use over all pools. */

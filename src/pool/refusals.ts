@@ -56,6 +56,13 @@ export function tenantCrowdError({ tenant, queueMax }: TenantShare): PgError {
   );
 }
 
+/** Why somebody may not wait. */
+export interface CrowdRefusal {
+  readonly error: PgError;
+  /** Too many of one tenant wait; else of all together. */
+  readonly isTenants: boolean;
+}
+
 /**
  * Why one more may not wait, the last of its tenant; null when it may.
  *
@@ -70,9 +77,12 @@ export function crowdRefusal(
   coming: number,
   usage: PoolUsage,
   maxWaiting: number,
-): PgError | null {
-  if (queue.size - Math.min(ready, coming) > share.queueMax) return tenantCrowdError(share);
-  return usage.waiting - coming > maxWaiting ? crowdError(usage, maxWaiting) : null;
+): CrowdRefusal | null {
+  if (queue.size - Math.min(ready, coming) > share.queueMax) {
+    return { error: tenantCrowdError(share), isTenants: true };
+  }
+  if (usage.waiting - coming <= maxWaiting) return null;
+  return { error: crowdError(usage, maxWaiting), isTenants: false };
 }
 
 /** Too many wait already. */

@@ -25,8 +25,12 @@ export interface Leaving {
   readonly sentWhole: boolean;
   /** What was asked for is to be done all the same: the client has said Terminate. */
   readonly finishes: boolean;
+  /** Aborts when it is not to be done any more. */
+  readonly hurry: AbortSignal;
   /** Cancels what the backend does; resolves when the server has been told. */
   readonly cancel: () => Promise<void>;
+  /** Called once, when nothing of the client's is under way any more, or is waited for. */
+  readonly onSettled: () => void;
   /** Ends waiting for what is to be done. */
   readonly signal: AbortSignal;
 }
@@ -49,9 +53,9 @@ async function uncleanliness(member: PooledBackend, leaving: Leaving): Promise<s
   // The last write may wait for a server that waits for its replies to be read.
   const rest = new Rest(backend);
   backend.consumer = rest;
-  if (backend.isOver) return "lost";
-  if (!await settles(rest, leaving)) {
-    if (!backend.isOver && !leaving.finishes) await leaving.cancel().catch(() => {});
+  const isSettled = await settles(rest, leaving).finally(leaving.onSettled);
+  if (!isSettled) {
+    if (!backend.isOver && !finishes(leaving)) await leaving.cancel().catch(() => {});
     return backend.isOver ? "lost" : "unsettled";
   }
   return await member.reset(leaving.signal) ? null : "unclean";
@@ -60,24 +64,30 @@ async function uncleanliness(member: PooledBackend, leaving: Leaving): Promise<s
 /** Waits until everything that was asked for is answered. */
 async function settles(rest: Rest, leaving: Leaving): Promise<boolean> {
   const { backend } = rest;
+  if (backend.isOver) return false;
   const stuck = { is: true };
   const pumped = leaving.pumped.then(() => void (stuck.is = false));
   await elapsed(DRAIN_MS_MAX, pumped);
   if (stuck.is || !leaving.sentWhole) return false;
-  const deadline = performance.now() + DRAIN_MS_MAX;
+  let deadline = performance.now() + DRAIN_MS_MAX;
   for (;;) {
     const { changed } = rest; // taken before looking: what happens from here on is not missed
     if (rest.isSettled) return true;
     if (rest.isHopeless || leaving.signal.aborted) return false;
     await endBatch(backend);
-    if (leaving.finishes) {
-      await Promise.race([changed, aborted(leaving.signal)]);
+    if (finishes(leaving)) {
+      await Promise.race([changed, aborted(leaving.signal), aborted(leaving.hurry)]);
+      deadline = performance.now() + DRAIN_MS_MAX;
     } else {
       if (performance.now() > deadline) return false;
       await leaving.cancel().catch(() => {});
       await elapsed(CANCEL_PAUSE_MS, changed);
     }
   }
+}
+
+function finishes(leaving: Leaving): boolean {
+  return leaving.finishes && !leaving.hurry.aborted;
 }
 
 /**

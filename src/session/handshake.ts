@@ -10,7 +10,12 @@ import {
   rewriteStartup,
   withDatabase,
 } from "../context/startup_parameters.ts";
-import { tenantKeyOf, type TenantKeyRule } from "../context/tenant_key.ts";
+import {
+  refuseOtherSpelling,
+  tenantKeyOf,
+  type TenantKeyRule,
+  type TenantType,
+} from "../context/tenant_key.ts";
 import { decodeUsername, parseUsername, type UsernameRules } from "../context/username.ts";
 import type { LogFields, Logger } from "../log.ts";
 import type { Meters } from "../meters.ts";
@@ -55,6 +60,7 @@ export interface HandshakeOptions extends UsernameRules {
   readonly pooling: Pooling | null;
   /** What lists and limits know a tenant by. */
   readonly tenantKey: TenantKeyRule;
+  readonly tenantType: TenantType;
   readonly tenants: Tenants;
   /** Failed logins, whoever has asked for the password. */
   readonly failures: AddressLimit;
@@ -267,6 +273,7 @@ function prepareLogin(startup: StartupPacket, options: HandshakeOptions): Login 
   encryption?.checkIdentity(identity.values[0]!);
   refuseReservedParameters(parameters, [...contextVariables, ...plan?.variables ?? []]);
   const tenant = tenantKeyOf(identity, options.tenantKey, contextVariables);
+  refuseOtherSpelling(tenant, options.tenantType);
   const policy = options.tenants.policyOf(tenant);
   const route = options.routeOf(policy.upstream);
   const known = contextVariables.map((name, index) => ({ name, value: identity.values[index]! }));
@@ -336,7 +343,7 @@ async function attempt(
 const PARAMETER_REFUSALS: ReadonlySet<string> = new Set([
   SqlState.ProtocolViolation,
   SqlState.FeatureNotSupported,
-  "22023", // invalid_parameter_value
+  SqlState.InvalidParameterValue,
   "42602", // invalid_name
   "42704", // undefined_object
 ]);

@@ -7,8 +7,7 @@ import type { SessionContext } from "../context/context.ts";
 import type { LogFields, Logger } from "../log.ts";
 import { LOGIN_PHASES, type LoginPhase, type Meters, type Traffic } from "../meters.ts";
 import { failureText } from "../pool/invalidation_listener.ts";
-import { TlsError } from "../net/tls_engine.ts";
-import { ClientGone, UpstreamRefused } from "./endings.ts";
+import { ClientGone, reportOf, UpstreamRefused } from "./endings.ts";
 
 /** Who is connected, as log records and admission know it. */
 export interface SessionFacts {
@@ -147,6 +146,16 @@ export class SessionRecords {
     });
   }
 
+  /** It ended while the server worked for it: nobody waits for the result any more. */
+  async abandoned(cancel: () => Promise<void>): Promise<void> {
+    try {
+      await cancel();
+      this.log.info("abandoned query cancelled");
+    } catch (error) {
+      this.cancelFailed("abandoned query", error);
+    }
+  }
+
   cancelFailed(what: string, error: unknown): void {
     this.log.warn(`${what} could not be cancelled`, { error: failureText(error) });
   }
@@ -163,27 +172,20 @@ export class SessionRecords {
       this.#tell("refused", error.sqlState, error.message);
       return error.encode();
     }
-    if (error instanceof ClientGone) return void this.#left(error);
-    if (error instanceof UpstreamRefused) {
-      const { sqlState, message } = error.fields;
-      this.#refused("upstream refused the login", sqlState, message);
-      this.options.meters.serverErrors.add(sqlState.slice(0, 2));
-      return null;
-    }
-    if (error instanceof PgError) {
-      this.options.meters.ownErrors.add(error.sqlState.slice(0, 2));
-      const cause = error.cause instanceof Error ? { cause: error.cause.message } : {};
-      this.#refused("client refused", error.sqlState, error.message, cause);
-      return error.encode();
-    }
-    this.log.error("session failed, which is a bug in pgvpd", {
-      ...this.fields(),
-      error: error instanceof Error ? error.stack ?? error.message : String(error),
-    });
-    const failure = new PgError(SqlState.InternalError, "internal error in pgvpd");
-    this.options.meters.ownErrors.add(failure.sqlState.slice(0, 2));
-    this.#tell("refused", failure.sqlState, failure.message);
-    return failure.encode();
+    const { level, message, fields, lastWord } = reportOf(error);
+    this.log[level](message, { ...this.fields(), ...fields });
+    if (error instanceof ClientGone) return lastWord;
+    const { meters } = this.options;
+    const isUpstreams = error instanceof UpstreamRefused;
+    const sqlState = isUpstreams
+      ? error.fields.sqlState
+      : error instanceof PgError
+      ? error.sqlState
+      : SqlState.InternalError;
+    (isUpstreams ? meters.serverErrors : meters.ownErrors).add(sqlState.slice(0, 2));
+    const isForeseen = isUpstreams || error instanceof PgError;
+    this.#tell("refused", sqlState, isForeseen ? error.message : "internal error in pgvpd");
+    return lastWord;
   }
 
   /** What every record of this session says. */
@@ -193,19 +195,6 @@ export class SessionRecords {
       ...this.facts,
       ms: Math.round(performance.now() - this.startedAt),
     };
-  }
-
-  #left(error: ClientGone): void {
-    if (!(error.cause instanceof TlsError)) {
-      return this.log.debug("client left during the handshake", this.fields());
-    }
-    const fields = { ...this.fields(), error: error.cause.message };
-    this.log.warn("TLS handshake with the client failed", fields);
-  }
-
-  #refused(what: string, sqlState: string, message: string, more: LogFields = {}): void {
-    this.log.warn(what, { ...this.fields(), sqlstate: sqlState, error: message, ...more });
-    this.#tell("refused", sqlState, message);
   }
 
   #tell(result: LoginRecord["result"], sqlState: string | null, reason: string | null): void {

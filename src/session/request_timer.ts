@@ -1,7 +1,9 @@
 // RequestTimer: how long it takes what a client asks for, by statement and by transaction.
 // Hot: runs per read. No objects, no closures, no copies.
 
-import { Histogram } from "../meters.ts";
+import { Histogram, type Meters } from "../meters.ts";
+
+const UNREAD = { query: new Histogram(), transaction: new Histogram() };
 
 /** Times of one session go into histograms that all sessions share. */
 export class RequestTimer {
@@ -14,9 +16,10 @@ export class RequestTimer {
   #queryFrom = 0;
   #transactionFrom = 0;
 
-  constructor(query: Histogram = new Histogram(), transaction: Histogram = new Histogram()) {
-    this.#query = query;
-    this.#transaction = transaction;
+  /** @param meters where they go; left out: nobody wants to know. */
+  constructor(meters: Pick<Meters, "query" | "transaction"> = UNREAD) {
+    this.#query = meters.query;
+    this.#transaction = meters.transaction;
   }
 
   /** The client asks for something; more of it may follow. */

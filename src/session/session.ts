@@ -21,7 +21,7 @@ import { checkIn } from "./check_in.ts";
 import type { Lent, Route } from "./lending.ts";
 import type { ContextChange, LiveContext } from "./live_context.ts";
 import { CONTEXT_CHANGED, sayGoodbye } from "./farewell.ts";
-import { PooledRelay } from "./pooled_relay.ts";
+import { type ClientEnding, PooledRelay } from "./pooled_relay.ts";
 import { type LoginSoFar, type RecordOptions, SessionRecords } from "./records.ts";
 import { Relay } from "./relay.ts";
 import { RequestTimer } from "./request_timer.ts";
@@ -52,6 +52,8 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   readonly #options: SessionOptions;
   readonly #log: Logger;
   readonly #records: SessionRecords;
+  /** What is told of its login. */
+  readonly login: LoginSoFar;
   /** As lists and limits know it; null for a bypass user. */
   #tenant: string | null = null;
   /** Where its database is; null until that is known. */
@@ -65,6 +67,8 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   #canceller: (() => Promise<void>) | null = null;
   /** Made when somebody asks for its signal: most sessions never end that way. */
   #closed: AbortController | null = null;
+  /** Aborted when nothing may go on that the client has asked for, though it said Terminate. */
+  #cut: AbortController | null = null;
   #farewell: PgError | null = null;
   /** Null when no resolver has anything to say. */
   #live: LiveContext | null = null;
@@ -80,16 +84,12 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     this.#log = log;
     const { meters, observer } = options;
     this.#records = new SessionRecords(log, client.peer, { connection, meters, observer });
+    this.login = this.#records.login;
   }
 
   /** Who is connected; null until the start-up message has been understood. */
   get facts(): SessionFacts | null {
     return this.#records.facts;
-  }
-
-  /** What is told of its login. */
-  get login(): LoginSoFar {
-    return this.#records.login;
   }
 
   /** Serves the client until its connection is over. Never rejects. */
@@ -149,6 +149,10 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
 
   get #closing(): AbortController {
     return this.#closed ??= new AbortController();
+  }
+
+  get #cutShort(): AbortController {
+    return this.#cut ??= new AbortController();
   }
 
   /** Called by the handshake when there are resolvers. */
@@ -218,39 +222,34 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       ? null
       : this.#options.cancelKeys?.adopt(cancelRequest, this);
     const { serverErrors } = this.#options.meters;
-    const relay = new Relay(this.#client, upstream, this.#newTimer(), serverErrors);
+    const relay = new Relay(
+      this.#client,
+      upstream,
+      new RequestTimer(this.#options.meters),
+      serverErrors,
+    );
     this.#serve(relay);
     const watched = this.#tenant === null ? null : this.#options.limits.watch(this);
     const endedBy = await relay.run();
     watched?.[Symbol.dispose]();
     this.#disconnected(endedBy);
-    if (relay.abandoned && cancel !== null) await this.#cancelAbandoned(cancel);
+    const isCut = this.#cut !== null && !relay.idle;
+    if ((relay.abandoned || isCut) && cancel !== null) await this.#records.abandoned(cancel);
   }
 
   async #serveLent({ lease, cancelKey }: Lent): Promise<void> {
     using _lease = lease; // whatever happens, its place comes back
     const { member } = lease;
     this.#connected({ backend: member.processId });
-    const cancel = () => member.cancel((request) => this.#sendCancel(request));
-    this.#canceller = cancel;
-    const relay = new PooledRelay(this.#client, member, this.#newTimer());
+    this.#canceller = () => member.cancel((request) => this.#sendCancel(request));
+    const relay = new PooledRelay(this.#client, member, new RequestTimer(this.#options.meters));
     this.#serve(relay);
-    const watched = this.#options.limits.watch(this);
-    const endedBy = await relay.run();
-    watched[Symbol.dispose]();
+    using watched = this.#options.limits.watch(this);
+    const endedBy = await relay.run().finally(() => this.#released(cancelKey));
     this.#records.unserved(relay.failure);
-    this.#canceller = null;
-    cancelKey[Symbol.dispose]();
     this.#disconnected(endedBy);
     this.#client.transport.close();
-    const outcome = await checkIn(lease, {
-      pumped: relay.pumped,
-      sentWhole: relay.sentWhole,
-      finishes: endedBy === "terminated",
-      cancel,
-      signal: this.#closing.signal,
-    });
-    this.#log.debug("server connection checked in", { backend: member.processId, outcome });
+    await this.#checkIn(lease, relay, endedBy, watched);
   }
 
   async #serveShared({ linker, cancelKey }: Shared): Promise<void> {
@@ -266,26 +265,44 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       });
       if (this.#live?.stale === true) this.contextInvalidated("refresh");
     });
-    relay.timer = this.#newTimer();
+    relay.timer = new RequestTimer(this.#options.meters);
     this.#canceller = () => relay.cancel((request) => this.#sendCancel(request));
     this.#serve(relay);
-    const watched = this.#options.limits.watch(this);
-    const endedBy = await relay.run().finally(() => {
-      watched[Symbol.dispose]();
-      this.#canceller = null;
-      cancelKey[Symbol.dispose]();
-    });
+    using watched = this.#options.limits.watch(this);
+    const endedBy = await relay.run().finally(() => this.#released(cancelKey));
     this.#records.unserved(relay.failure);
     this.#disconnected(endedBy);
     this.#client.transport.close();
     using lease = relay.takeLease();
-    if (lease === null) return;
-    const member = lease.member;
+    if (lease !== null) await this.#checkIn(lease, relay, endedBy, watched);
+  }
+
+  /** The client has left: its key is worth nothing any more. */
+  #released(cancelKey: Disposable): void {
+    this.#canceller = null;
+    cancelKey[Symbol.dispose]();
+  }
+
+  /** What the client has left behind may go on, for as long as the limits let it. */
+  async #checkIn(
+    lease: Lent["lease"],
+    relay: PooledRelay | TransactionRelay,
+    endedBy: ClientEnding,
+    watched: Disposable,
+  ): Promise<void> {
+    const { member } = lease;
+    const cancel = () => member.cancel((request) => this.#sendCancel(request));
+    this.#canceller = cancel;
     const outcome = await checkIn(lease, {
       pumped: relay.pumped,
       sentWhole: relay.sentWhole,
       finishes: endedBy === "terminated",
-      cancel: () => member.cancel((request) => this.#sendCancel(request)),
+      hurry: this.#cutShort.signal,
+      cancel,
+      onSettled: () => {
+        watched[Symbol.dispose]();
+        this.#canceller = null;
+      },
       signal: this.#closing.signal,
     });
     this.#log.debug("server connection checked in", { backend: member.processId, outcome });
@@ -351,6 +368,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   #endNow(why: string, reason: PgError): void {
     this.#records.endedNow(why, reason);
     this.#farewell = reason;
+    this.#cutShort.abort();
     if (this.#relay !== null) void this.#relay.close(reason.encode());
     else (this.#operator ?? this.#deadline)?.end(reason);
   }
@@ -367,21 +385,6 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     const { traffic } = this.view;
     this.#options.meters.past.add(this.#tenant, traffic);
     this.#records.disconnected(endedBy, this.#farewell, traffic);
-  }
-
-  #newTimer(): RequestTimer {
-    const { query, transaction } = this.#options.meters;
-    return new RequestTimer(query, transaction);
-  }
-
-  /** The session ended while the server worked for it: nobody waits for the result any more. */
-  async #cancelAbandoned(cancel: () => Promise<void>): Promise<void> {
-    try {
-      await cancel();
-      this.#log.info("abandoned query cancelled");
-    } catch (error) {
-      this.#records.cancelFailed("abandoned query", error);
-    }
   }
 
   async #sendCancel(request: Uint8Array): Promise<void> {

@@ -8,7 +8,8 @@ import {
   type TenantsFile,
 } from "../config/tenants_file.ts";
 import type { Setting } from "../context/context.ts";
-import { Glob, isGlob, unescaped } from "../context/tenant_patterns.ts";
+import type { TenantType } from "../context/tenant_key.ts";
+import { Glob, isGlob, listedTenant } from "../context/tenant_patterns.ts";
 import { EVERYBODY, type TenantShare } from "../pool/fairness.ts";
 
 /** How long sessions of a tenant may take for what, in milliseconds; null: for ever. */
@@ -41,6 +42,7 @@ export interface TenantPolicy extends TenantTimeouts {
 
 /** The settings that all tenants share. */
 export interface TenantSettings {
+  readonly tenantType: TenantType;
   readonly tenantMaxConnections: number | null;
   readonly tenantRateLimit: number | null;
   readonly tenantRateBurst: number | null;
@@ -57,6 +59,8 @@ export interface TenantSettings {
 
 /** Policies that are kept ready; any other is made when it is asked for. */
 export const READY_MAX = 10_000;
+/** Names come from whoever connects: longer ones, in characters, are not kept. */
+export const NAME_LENGTH_MAX = 256;
 
 /** Limits by their names in tenants.toml. */
 type Limits = Readonly<Record<LimitName, number | null>>;
@@ -86,7 +90,7 @@ export class TenantPolicies {
     this.#file = file;
     for (const entry of file.tenants) {
       if (isGlob(entry.pattern)) this.#patterns.push({ glob: new Glob(entry.pattern), entry });
-      else this.#names.set(unescaped(entry.pattern), entry);
+      else this.#names.set(listedTenant(entry.pattern, settings.tenantType), entry);
     }
   }
 
@@ -103,9 +107,16 @@ export class TenantPolicies {
     const known = this.#ready.get(tenant);
     if (known !== undefined) return known;
     const policy = this.#make(tenant);
+    if (tenant.length > NAME_LENGTH_MAX) return policy;
     if (this.#ready.size >= READY_MAX) this.#ready.delete(this.#ready.keys().next().value!);
     this.#ready.set(tenant, policy);
     return policy;
+  }
+
+  /** The share of whoever has had this one until now, and goes by its name. */
+  shareInstead({ tenant }: TenantShare): TenantShare {
+    const { share } = this.of(tenant);
+    return share.tenant === tenant ? share : { ...EVERYBODY, tenant };
   }
 
   /** What is said of a tenant, the last word first. */

@@ -177,9 +177,15 @@ Deno.test("config check tells the mistakes in the files about tenants, each with
   assert.match(toml.err, /tenants\.toml:2:1: unknown key "wieght"; did you mean "weight"\?\n/);
   assert.match(toml.err, /tenants\.toml:4:1: "host" is missing\n/);
   assert.match(toml.err, /tenants\.toml:5:1: invalid value "0" for "port"/);
+  assert.match(toml.err, /\npgvpd: 3 problems\.\n$/);
   const login = await check("acme", '[upstreams.a]\nhost = "b"\npassword = "hush"');
   assert.match(login.err, /tenants\.toml:1:1: \[upstreams\.a\] has a user or a password, which/);
   assert(!login.err.includes("hush"));
   const list = await check("acme\nx\x01y", "");
   assert.match(list.err, /allow:2: a tenant has no control characters/);
+  const both = await check("x\x01y", "[tenants.a]\nwieght = 2");
+  assert.match(
+    both.err,
+    /^pgvpd: .*allow:1: .*\npgvpd: .*tenants\.toml:2:1: .*\npgvpd: 2 problems\./,
+  );
 });

@@ -77,6 +77,7 @@ const SAMPLES: Partial<Record<SettingKey, readonly string[]>> = {
   upstream_tls_cert: ["/tls/a", "/tls/b", "/tls/c"],
   upstream_tls_key: ["/tls/a", "/tls/b", "/tls/c"],
   tenant_key: ["first", "payload", "app.current_tenant_id"],
+  tenant_type: ["uuid", "integer", "text"],
   tenant_allow: ["a", "b*", "c,d"],
   tenant_allow_file: ["/tls/a", "/tls/b", "/tls/c"],
   tenant_deny: ["a", "b*", "c,d"],

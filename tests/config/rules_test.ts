@@ -69,6 +69,8 @@ Deno.test("rules that are kept", () => {
     `${POOL}pool_max_total = 5`,
     "tenant_allow = a\ntenant_deny = b",
     "tenant_key = first",
+    "tenant_type = uuid",
+    "context_variables = app.org,app.user\ntenant_key = first\ntenant_type = integer",
     "context_variables = app.org,app.user\ntenant_key = APP.org",
     "tenant_rate_limit = 5\ntenant_rate_burst = 50",
     "resolvers = /resolvers.toml",
@@ -200,6 +202,10 @@ const BROKEN: readonly [file: string, ...problems: string[]][] = [
   [
     "upstream_tls = on\nupstream_tls_ca = /resolvers.toml",
     'pgvpd.conf:2: "upstream_tls_ca" is "/resolvers.toml", which is not a PEM certificate',
+  ],
+  [
+    "context_variables = app.org,app.user\ntenant_type = uuid",
+    'pgvpd.conf:2: "tenant_type" is uuid, but "tenant_key" is payload: all values together',
   ],
 ];
 

@@ -54,6 +54,11 @@ Deno.test("every mistake has its place", () => {
     ["[tenants.a\n", "1:11: no valid TOML"],
     ["x = 1", '1:1: unknown key "x"'],
     ["[tenant.a]", '1:1: unknown key "tenant"; did you mean "tenants"?'],
+    ['[tenants.""]', "1:1: a tenant has a name"],
+    [
+      "[classes.a]\npool_max = 2\npool_min = 3",
+      '3:1: "pool_min" is 3, more than "pool_max", which is 2',
+    ],
     ["[tenants]\na = 1", '2:1: "a" must be a table, as in [tenants.a]'],
     ["[tenants.a]\n  max_conections = 1", '2:3: unknown key "max_conections"; did you mean "max_'],
     ["[tenants.a]\nmax_connections = 0", '2:1: invalid value "0" for "max_connections": must be'],

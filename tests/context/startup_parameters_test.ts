@@ -8,6 +8,7 @@ import {
   parseOptions,
   refuseReservedParameters,
   rewriteStartup,
+  startupSettings,
 } from "../../src/context/startup_parameters.ts";
 import { text } from "../support/messages.ts";
 
@@ -187,4 +188,27 @@ Deno.test("rewriteStartup keeps the order, rewrites only the user, and adds the 
   });
   assert.equal(rewriteStartup(message, "app", []).parameters.length, 4);
   assert.deepEqual(message.parameters[1]!.value, text("app.acme"), "what came is not changed");
+});
+
+Deno.test("startupSettings: no spelling of what a connection's start decides makes one more pool", () => {
+  const only = (options: string, more: Record<string, string> = {}) => {
+    return startupSettings(parameters({ options, ...more })).startupOnly;
+  };
+  const on = [{ name: "ignore_system_indexes", value: "on" }];
+  for (const word of ["on", "ON", "t", "tru", "true", "y", "Yes", "1"]) {
+    assert.deepEqual(only(`-c ignore_system_indexes=${word}`), on, word);
+    assert.deepEqual(only("", { Ignore_System_Indexes: word }), on, word);
+  }
+  for (const word of ["off", "of", "F", "no", "0"]) {
+    assert.deepEqual(only(`-c ignore_system_indexes=${word}`), [], word);
+  }
+  const name = "ignore-system-indexes";
+  assert.deepEqual(only(`-c ${name}=off -c ${name}=on -c ${name}=on`), on, "the last one counts");
+  for (const word of ["o", "", "2", "maybe"]) {
+    assert.throws(() => only(`-c ignore_system_indexes=${word}`), { sqlState: "22023" });
+  }
+  for (const value of ["0", "00", "1"]) {
+    assert.throws(() => only(`-c post_auth_delay=${value}`), { sqlState: "0A000" });
+    assert.throws(() => only("", { post_auth_delay: value }), { sqlState: "0A000" });
+  }
 });

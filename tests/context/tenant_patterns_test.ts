@@ -38,3 +38,13 @@ Deno.test("many wildcards and a long name do not take long", () => {
   assert(!pattern.matches("a".repeat(10_000)));
   assert(performance.now() - begun < 1_000);
 });
+
+Deno.test("names of a type are known in any spelling, patterns as they are", () => {
+  const uuid = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+  const uuids = new TenantPatterns([uuid.toUpperCase(), "b*", "acme"], "uuid");
+  assert.deepEqual([uuid, uuid.toUpperCase(), "b1", "acme"].map((name) => uuids.matches(name)), [
+    ...[true, false, true, true],
+  ]);
+  assert(new TenantPatterns(["007"], "integer").matches("7"));
+  assert(!new TenantPatterns(["007"]).matches("7"));
+});

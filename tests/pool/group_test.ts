@@ -1,7 +1,13 @@
 // Group: places are divided by the order of arrival, and nothing is promised twice.
 
 import { strict as assert } from "node:assert";
-import { Alone, Group, type GroupedPool } from "../../src/pool/group.ts";
+import {
+  Alone,
+  Group,
+  type GroupedPool,
+  YIELD_AFTER_MS,
+  YIELD_PAUSE_MS,
+} from "../../src/pool/group.ts";
 
 /** A pool that takes as many places as it wants. */
 class Wanting implements GroupedPool {
@@ -13,8 +19,9 @@ class Wanting implements GroupedPool {
 
   constructor(readonly name: string, readonly group: Group) {}
 
-  get wantingTicket(): number | null {
-    return this.wanted[0] ?? null;
+  get wanting(): { ticket: number; since: number } | null {
+    const ticket = this.wanted[0];
+    return ticket === undefined ? null : { ticket, since: ticket };
   }
 
   want(): void {
@@ -88,6 +95,22 @@ Deno.test("Group evicts for the urgent only, the longest idle first, never the a
   assert.deepEqual([a.taken, b.evicted, group.total], [3, 1, 3]);
 });
 
+Deno.test("Group has a pool yield to who has waited for too long, now and then", () => {
+  const { group, a, b, c } = world(2);
+  for (const pool of [a, a, a, c, b]) pool.want(); // those that wait, wait since 2, 3 and 4
+  assert.equal(group.mustYield(a, 3 + YIELD_AFTER_MS - 1), false, "its own do not count");
+  assert.equal(group.mustYield(a, 3 + YIELD_AFTER_MS), true);
+  a.free();
+  assert.deepEqual([a.taken, b.taken, c.taken], [1, 0, 1]);
+  const next = 3 + YIELD_AFTER_MS + YIELD_PAUSE_MS;
+  assert.equal(group.mustYield(a, next - 1), false);
+  b.wanted = [];
+  assert.equal(group.mustYield(a, next), false, "it wants nothing any more");
+  b.want();
+  c.free();
+  assert.deepEqual([a.taken, b.taken, c.taken], [2, 0, 0], "otherwise the oldest comes first");
+});
+
 Deno.test("Group's ceiling can be moved", () => {
   const { group, a, b } = world(2);
   for (const pool of [a, b, a]) pool.want();
@@ -112,5 +135,10 @@ Deno.test("Group removes a pool that is unused, and only that one", () => {
 
 Deno.test("Alone gives whatever is asked for", () => {
   const alone = new Alone();
-  assert.deepEqual([alone.nextTicket(), alone.nextTicket(), alone.take()], [0, 1, true]);
+  assert.deepEqual([alone.nextTicket(), alone.nextTicket(), alone.take(), alone.mustYield()], [
+    0,
+    1,
+    true,
+    false,
+  ]);
 });

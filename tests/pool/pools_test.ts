@@ -1,6 +1,7 @@
 // Pools: made on demand, removed when empty, under one ceiling; and the random life of all of it.
 
 import { strict as assert } from "node:assert";
+import { YIELD_AFTER_MS, YIELD_PAUSE_MS } from "../../src/pool/group.ts";
 import { Pools, type PoolsOptions } from "../../src/pool/pools.ts";
 import { PoolModel } from "../support/pool_model.ts";
 import { Checkout, FakeClock, FakeServer, QUIET, settle } from "../support/pool_world.ts";
@@ -125,6 +126,46 @@ Deno.test("Pools at the ceiling: whatever is closed is for the oldest waiter of 
   waiting[1]!.taken.discard("protocol");
   await settle();
   assert.deepEqual(numbers("b"), { idle: 0, active: 2, waiting: 0 });
+});
+
+Deno.test("Pools at the ceiling: a pool that is never at rest yields to who has waited elsewhere", async () => {
+  const { begin, checkout, clock, pools, server } = world({ maxTotal: 2 });
+  const storm = [await checkout("a"), await checkout("a")];
+  for (let count = 0; count < 100; count++) storm.push(begin("a"));
+  const [b, c] = [begin("b"), begin("c")];
+  const turns = async (count: number) => {
+    for (let turn = 0; turn < count; turn++) {
+      await clock.advance(10);
+      const at = storm.findIndex((one) => one.lease !== null);
+      storm.splice(at, 1)[0]!.giveBack();
+      await settle();
+    }
+  };
+  await turns(Math.floor(YIELD_AFTER_MS / 10) - 1);
+  assert.deepEqual([b.isWaiting, c.isWaiting, server.attempts], [true, true, 2]);
+  await turns(1);
+  assert.deepEqual([b.isWaiting, c.isWaiting, server.attempts], [false, true, 3]);
+  assert.deepEqual(pools.stats.get("a")!.closed, { yielded: 1 });
+  await turns(Math.floor(YIELD_PAUSE_MS / 10) - 1);
+  assert.equal(c.isWaiting, true, "not all at once: each costs a new connection");
+  await turns(1);
+  assert.deepEqual([c.isWaiting, pools.total], [false, 2]);
+  b.giveBack();
+  await settle();
+  assert.equal(pools.stats.get("a")!.active, 1, "and has it back when it is not needed");
+});
+
+Deno.test("Pools at the ceiling: a member that was opened for somebody serves somebody first", async () => {
+  const { begin, checkout, clock, server } = world({ maxTotal: 1 });
+  const taken = await checkout("a");
+  const [more, b] = [begin("a"), begin("b")];
+  server.opening = "asked";
+  await clock.advance(YIELD_AFTER_MS);
+  taken.giveBack();
+  await clock.advance(2 * YIELD_AFTER_MS); // so long it takes to open one
+  server.accept();
+  await settle();
+  assert.deepEqual([b.isWaiting, more.isWaiting], [false, true]);
 });
 
 Deno.test("Pools at the ceiling: who waits too long is told which one it is", async () => {

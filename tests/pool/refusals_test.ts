@@ -29,12 +29,13 @@ Deno.test("timeoutError names the tenant's maximum when that was it", () => {
 Deno.test("crowdRefusal: too many of all, too many of one tenant, and neither", () => {
   const account = (size: number, ready: number) => ({ queue: { size }, ready, share: SHARE });
   assert.equal(crowdRefusal(account(3, 3), 0, FULL, 8), null);
-  const { sqlState, fields } = crowdRefusal(account(3, 3), 0, FULL, 7)!;
-  assert.equal(sqlState, "53300");
+  const whole = crowdRefusal(account(3, 3), 0, FULL, 7)!;
+  const { sqlState, fields } = whole.error;
+  assert.deepEqual([sqlState, whole.isTenants], ["53300", false]);
   assert.match(fields.detail!, /pool_max_waiting is 7\.$/);
   assert.equal(crowdRefusal(account(3, 3), 1, FULL, 7), null);
-  const crowd = crowdRefusal(account(4, 4), 0, FULL, 8)!;
-  assert.equal(crowd.sqlState, "53300");
+  const { error: crowd, isTenants } = crowdRefusal(account(4, 4), 0, FULL, 8)!;
+  assert.deepEqual([crowd.sqlState, isTenants], ["53300", true]);
   assert.match(crowd.message, /tenant "acme" wait for a server connection: the limit is 3$/);
   assert.equal(crowdRefusal(account(4, 4), 1, FULL, 8), null, "one is served soon");
   assert.notEqual(crowdRefusal(account(4, 0), 1, FULL, 8), null, "another's member is no help");

@@ -78,6 +78,8 @@ async function world(): Promise<World> {
         pumped: Promise.resolve(),
         sentWhole: true,
         finishes: false,
+        hurry: new AbortController().signal,
+        onSettled: () => {},
         cancel: () => {
           self.cancels++;
           return Promise.resolve();
@@ -146,6 +148,26 @@ Deno.test("checkIn does not wait for that when pgvpd ends", async () => {
   assert.deepEqual(own.fate, []);
   ending.abort();
   assert.equal(await done, "unsettled");
+});
+
+Deno.test("checkIn cancels what was to be done when it may not go on, and says when that is over", async () => {
+  const own = await world();
+  await own.ask(query("SELECT pg_sleep(99)"));
+  const hurry = new AbortController();
+  let settledAt: number | null = null;
+  const cancel = async () => {
+    own.cancels++;
+    assert.equal(settledAt, null);
+    if (own.cancels === 1) await own.server.send(CANCELLED);
+  };
+  const onSettled = () => settledAt = own.cancels;
+  const done = own.checkIn({ finishes: true, hurry: hurry.signal, cancel, onSettled });
+  await settle();
+  assert.deepEqual([own.cancels, settledAt], [0, null]);
+  hurry.abort();
+  assert.deepEqual(await clean(own, 2), CLEANED);
+  assert.equal(await done, "clean");
+  assert.deepEqual([own.cancels, settledAt], [1, 1]);
 });
 
 Deno.test("checkIn cancels what a client that has vanished has left, one by one", async () => {

@@ -6,7 +6,7 @@ import { RequestTimer } from "../../src/session/request_timer.ts";
 
 Deno.test("a statement of its own is one query and one transaction", () => {
   const [query, transaction] = [new Histogram(), new Histogram()];
-  const timer = new RequestTimer(query, transaction);
+  const timer = new RequestTimer({ query, transaction });
   timer.answered(true); // a notice, say: nobody has asked
   timer.asked();
   timer.asked(); // the rest of a message that came in two pieces
@@ -19,7 +19,7 @@ Deno.test("a statement of its own is one query and one transaction", () => {
 
 Deno.test("a transaction lasts from its first statement to the end of its last", () => {
   const [query, transaction] = [new Histogram(), new Histogram()];
-  const timer = new RequestTimer(query, transaction);
+  const timer = new RequestTimer({ query, transaction });
   for (const isOver of [false, false, true]) {
     timer.asked();
     timer.answered(isOver);

@@ -4,6 +4,7 @@ import { strict as assert } from "node:assert";
 import { parseTenantsFile } from "../../src/config/tenants_file.ts";
 import { EVERYBODY } from "../../src/pool/fairness.ts";
 import {
+  NAME_LENGTH_MAX,
   READY_MAX,
   TenantPolicies,
   type TenantSettings,
@@ -80,6 +81,15 @@ Deno.test("without fair shares everybody has the same one", () => {
   assert.equal(policies({ tenantFairShares: false }).of("acme").share, EVERYBODY);
 });
 
+Deno.test("whose share changes keeps the name that it goes by", () => {
+  const before = policies({ tenantPoolMax: 1 }).of("acme").share;
+  const wider = policies({ tenantPoolMax: 9 });
+  assert.equal(wider.shareInstead(before), wider.of("acme").share);
+  const off = policies({ tenantFairShares: false, tenantPoolMax: 9 });
+  assert.deepEqual(off.shareInstead(before), { ...EVERYBODY, tenant: "acme" });
+  assert.equal(off.shareInstead(EVERYBODY), EVERYBODY);
+});
+
 Deno.test("however many names come, few policies are kept", () => {
   const all = policies({});
   const first = all.of("t0");
@@ -87,4 +97,12 @@ Deno.test("however many names come, few policies are kept", () => {
   assert.equal(all.of("t0"), first);
   all.of("one more");
   assert.notEqual(all.of("t0"), first);
+});
+
+Deno.test("long names, which anybody may send, are not kept", () => {
+  const all = policies({ tenantMaxConnections: 3 });
+  const kept = "x".repeat(NAME_LENGTH_MAX);
+  assert.equal(all.of(kept), all.of(kept));
+  assert.notEqual(all.of(`${kept}x`), all.of(`${kept}x`));
+  assert.equal(all.of(`${kept}x`).maxConnections, 3);
 });

@@ -21,6 +21,8 @@ class Corner {
   /** The number of the checkout that was served last, by tenant. */
   readonly servedLast = new Map<string, number>();
   failedAt = -Infinity;
+  /** Held by each tenant behind the last step: a smaller maximum takes effect slowly. */
+  readonly active = new Map<string, number>();
   /** Places in use behind the last step: a smaller size takes effect slowly. */
   taken = 0;
 
@@ -37,8 +39,8 @@ export class PoolModel {
   readonly #corners: Corner[];
   readonly #pools: Pools<FakeServer["members"][number]>;
   #options: PoolsOptions;
-  readonly #shares: readonly TenantShare[];
-  readonly #tenantOf = new WeakMap<Checkout, TenantShare>();
+  #shares: readonly TenantShare[];
+  readonly #tenantOf = new WeakMap<Checkout, string>();
   #checkouts = 0;
   #total = 0;
 
@@ -112,6 +114,10 @@ export class PoolModel {
         if (random.chance(0.7)) return;
         this.#options = this.#randomOptions();
         this.#pools.options = this.#options;
+        return;
+      case "reshare":
+        this.#shares = TENANTS.map((tenant) => this.#randomShare(tenant));
+        this.#pools.reshare(({ tenant }) => this.#shares.find((one) => one.tenant === tenant)!);
     }
   }
 
@@ -128,7 +134,7 @@ export class PoolModel {
       corner.servedLast.set(share.tenant, number);
       corner.held.push(ended);
     });
-    this.#tenantOf.set(checkout, share);
+    this.#tenantOf.set(checkout, share.tenant);
     corner.waiting.push(checkout);
   }
 
@@ -144,13 +150,15 @@ export class PoolModel {
   }
 
   /** Of those that wait, how many could be served; nobody has more than its maximum. */
-  #verifyShares({ waiting, held }: Corner): number {
+  #verifyShares({ waiting, held, active }: Corner): number {
     let ready = 0;
-    for (const share of this.#shares) {
-      const isIts = (one: Checkout) => this.#tenantOf.get(one) === share;
-      const active = held.filter(isIts).length;
-      assert(active <= share.poolMax, `${active} of at most ${share.poolMax}`);
-      ready += Math.min(waiting.filter(isIts).length, share.poolMax - active);
+    for (const { tenant, poolMax } of this.#shares) {
+      const isIts = (one: Checkout) => this.#tenantOf.get(one) === tenant;
+      const now = held.filter(isIts).length;
+      const most = Math.max(poolMax, active.get(tenant) ?? 0);
+      assert(now <= most, `${now} of at most ${most}`);
+      active.set(tenant, now);
+      ready += Math.max(0, Math.min(waiting.filter(isIts).length, poolMax - now));
     }
     return ready;
   }
@@ -192,6 +200,7 @@ export class PoolModel {
       const rest = [server.openMembers, waiting.length, corner.held.length, server.opens.length];
       assert.deepEqual(rest, [0, 0, 0, 0], "a pool is removed when nothing is left in it");
       corner.taken = 0;
+      corner.active.clear();
       return 0;
     }
     const members = stats.idle + stats.checking + stats.active;
@@ -267,5 +276,5 @@ const DEEDS = [
   ...["checkout", "checkout", "checkout", "checkout", "abort"] as const,
   ...["give back", "give back", "give back", "discard", "abandon", "end twice"] as const,
   ...["open", "open", "open", "open fails", "check", "check", "check fails"] as const,
-  ...["member dies", "time", "time", "reload"] as const,
+  ...["member dies", "time", "time", "reload", "reshare"] as const,
 ];

@@ -68,6 +68,7 @@ const DEFAULTS: SessionOptions = {
     throw new Error("replaced");
   },
   tenantKey: "payload",
+  tenantType: "text",
   tenants: new Tenants(tenantRules()),
   failures: new AddressLimit(1_000),
   limits: new TimeLimits({

@@ -5,6 +5,7 @@ import { TenantPolicies, type TenantSettings } from "../../src/session/tenant_po
 import type { TenantRules } from "../../src/session/tenants.ts";
 
 export const NO_TENANT_LIMITS: TenantSettings = {
+  tenantType: "text",
   tenantMaxConnections: null,
   tenantRateLimit: null,
   tenantRateBurst: null,

@@ -174,8 +174,8 @@ Deno.test("pool_checkout_timeout: 53300 and what to do; nobody is given a dead m
 Deno.test("pool_max_waiting: one more is refused at once, and the queue is served", async () => {
   await using front = await pooledFront(bench, { poolMaxWaiting: 2 });
   using one = await connectPooled(front.port, "tenant_a");
-  using second = await queued(front);
-  using third = await queued(front);
+  using second = await queued(front, "tenant_a");
+  using third = await queued(front, "tenant_a");
   const error = await refusal(front);
   assert.equal(error.code, "53300");
   assert.match(`${error.fields["D"]} ${error.fields["H"]}`, /pool_max_waiting/);

@@ -82,3 +82,27 @@ Deno.test("a list is read again by itself when it changes, and who is denied is 
   assert.equal((await failure(connect(process, "tenant_a"))).code, "28000");
   assert.equal(await nameThere(process, "tenant_b"), "Bob Inc");
 });
+
+Deno.test("a mistake in one file about tenants does not hold the others up", async () => {
+  await using directory = await TestDirectory.make();
+  await using process = await start(directory, "none");
+  await directory.write("tenants.toml", `[tenants.tenant_b]\nmax_connections = 1\n`);
+  await hup(process);
+  await using first = await connect(process, "tenant_b");
+  await directory.write("tenants.toml", `[tenants.tenant_b]\nmax_conections = 2\n`);
+  await directory.write("deny", "tenant_a\n");
+  await hup(process);
+  assert.equal((await failure(connect(process, "tenant_a"))).code, "28000");
+  assert.equal((await failure(connect(process, "tenant_b"))).code, "53300");
+  await directory.write("deny", "tenant_\x07\n");
+  await directory.write("tenants.toml", "");
+  await hup(process);
+  assert.equal((await failure(connect(process, "tenant_a"))).code, "28000", "it stays denied");
+  await using second = await connect(process, "tenant_b");
+  assert.deepEqual([first.lost, second.lost], [null, null]);
+  const told = process.entries("files about tenants cannot be used: what they held before stays");
+  const errors = told.map(({ error }) => String(error));
+  const patterns = [/tenants\.toml:2:1: unknown key "max_conections"/, /deny:1: a tenant has no/];
+  for (const each of patterns) assert(errors.some((error) => each.test(error)), errors.join("\n"));
+  assert(errors.every((error) => patterns.some((each) => each.test(error))), errors.join("\n"));
+});

@@ -1,8 +1,10 @@
 // Shares of a pool through a real PostgreSQL: a noisy tenant, maxima, and queues that are full.
 
 import assert from "node:assert/strict";
-import { Bench, eventually, failure, type Front } from "../support/wire_bench.ts";
+import { APP_PASSWORD, Bench, eventually, failure, type Front } from "../support/wire_bench.ts";
+import { WITHOUT_TLS } from "../../src/server.ts";
 import { connectTenant, modeFront } from "../support/wire_modes.ts";
+import { proxyOptions } from "../support/wire_options.ts";
 
 let bench: Bench;
 Deno.test.beforeAll(async () => void (bench = await Bench.start()));
@@ -81,6 +83,38 @@ Deno.test("transaction: tenant_queue_max refuses one too many of a tenant, and n
   await eventually("two wait", () => waiting(front) === 2);
   await holder.run("COMMIT");
   assert.deepEqual(await Promise.all([waits, also]), [1, 2]);
+});
+
+Deno.test("transaction: a reload with a wider tenant_pool_max is for who waits already", async () => {
+  await using front = await modeFront(bench, "transaction", { poolSize: 2, tenantPoolMax: 1 });
+  await using first = await connectTenant(front, "tenant_a");
+  await using second = await connectTenant(front, "tenant_a");
+  await first.run("BEGIN");
+  const waits = second.value("SELECT 1");
+  await eventually("the second waits", () => waiting(front) === 1);
+  const passwords = { poolPassword: APP_PASSWORD, upstreamPassword: APP_PASSWORD };
+  const options = { ...passwords, poolMode: "transaction", poolSize: 2, tenantPoolMax: 2 } as const;
+  front.proxy.reload(proxyOptions(bench.postgres.port, options), WITHOUT_TLS);
+  assert.equal(await waits, 1);
+  await first.run("COMMIT");
+});
+
+Deno.test("transaction: a noisy tenant that fills pool_max_waiting gives way to others", async () => {
+  await using front = await modeFront(bench, "transaction", { poolSize: 1, poolMaxWaiting: 2 });
+  await using other = await connectTenant(front, "tenant_b");
+  const noisy = await Promise.all([1, 2, 3].map(() => connectTenant(front, "tenant_a")));
+  await noisy[0]!.run("BEGIN");
+  const waits = noisy[1]!.value("SELECT 1");
+  await eventually("one waits", () => waiting(front) === 1);
+  const last = failure(noisy[2]!.value("SELECT 2"));
+  await eventually("the queue is full", () => waiting(front) === 2);
+  const served = other.value("SELECT count(*)::int FROM tenants");
+  const refused = await last;
+  assert.deepEqual([refused.code, waiting(front)], ["53300", 2]);
+  assert.match(refused.message, /too many clients wait/);
+  await noisy[0]!.run("COMMIT");
+  assert.deepEqual(await Promise.all([served, waits]), [2, 1]);
+  await Promise.all(noisy.map((client) => client[Symbol.asyncDispose]()));
 });
 
 Deno.test("session: tenant_pool_max is how many sessions a tenant has, more wait", async () => {

@@ -127,6 +127,37 @@ for (const mode of MODES) {
   });
 }
 
+Deno.test("with tenant_type no other spelling of a denied tenant comes in", async () => {
+  const tenant = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+  await bench.admin.run(`
+    CREATE TABLE spelled (tenant_id uuid, name text);
+    INSERT INTO spelled VALUES ('${tenant}', 'Ada');
+    ALTER TABLE spelled ENABLE ROW LEVEL SECURITY;
+    CREATE POLICY own ON spelled
+      USING (tenant_id = current_setting('app.current_tenant_id')::uuid);
+    GRANT SELECT ON spelled TO PUBLIC`);
+  const others = [tenant.toUpperCase(), tenant.replaceAll("-", ""), `{${tenant}}`];
+  const namesFor = async (front: Front, spelling: string) => {
+    await using client = await connectTenant(front, spelling);
+    return await client.value("SELECT name FROM spelled");
+  };
+  await using open = await modeFront(bench, "none");
+  for (const other of others) {
+    assert.equal(await namesFor(open, other), "Ada", "it is the same one");
+  }
+  for (const mode of MODES) {
+    const limits = { tenantType: "uuid", tenantMaxConnections: 1 } as const;
+    await using front = await modeFront(bench, mode, limits);
+    assert.equal(await namesFor(front, tenant), "Ada");
+    for (const other of others) assert.equal((await refusal(front, other)).code, "28000");
+    const denied = { ...limits, tenantDeny: [tenant.toUpperCase()] };
+    reload(front, { poolMode: mode, ...denied }, WITHOUT_TLS);
+    for (const each of [tenant, ...others]) {
+      assert.equal((await refusal(front, each)).code, "28000");
+    }
+  }
+});
+
 for (const [mode, limit] of [["none", 20], ["session", 20], ["transaction", 100]] as const) {
   Deno.test(`${mode}: of ${AT_ONCE} logins at once exactly ${limit} are served`, async () => {
     await using front = await modeFront(bench, mode, {
