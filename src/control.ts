@@ -206,6 +206,13 @@ export interface Control {
   allow(tenant: string, by: Operator): void;
   /** Ends one client. @throws {ControlError} when there is none of this number. */
   disconnectClient(id: number, by: Operator): void;
+  /**
+   * Has the connections of a pool replaced: idle ones are closed now, the others as they come back.
+   *
+   * @param id null: of all pools.
+   * @returns how many were there. @throws {ControlError} when there is no such pool.
+   */
+  drainPool(id: string | null, by: Operator): number;
   invalidateResolvers(order: InvalidationOrder, by: Operator): void;
   /** What SIGHUP does. */
   reload(by: Operator): ReloadResult;

@@ -264,6 +264,20 @@ export class ProxyControl implements Control {
     });
   }
 
+  drainPool(id: string | null, by: Operator): number {
+    return this.#act("pool.drain", id, by, () => {
+      if (id === null) {
+        return this.pools().reduce(
+          (sum, pool) => sum + (this.#parts.pools!.drain(pool.id) ?? 0),
+          0,
+        );
+      }
+      const count = this.#parts.pools?.drain(id) ?? null;
+      if (count === null) throw new ControlError("unknown", "there is no pool of this name");
+      return count;
+    });
+  }
+
   invalidateResolvers({ resolver, inputs }: InvalidationOrder, by: Operator): void {
     this.#act("resolvers.invalidate", resolver, by, () => {
       const { plan } = this.#parts.resolvers;

@@ -159,6 +159,12 @@ export class ServerPools {
     });
   }
 
+  /** Has the connections of a pool replaced; returns how many, null when there is no such pool. */
+  drain(id: string): number | null {
+    const key = [...this.#pools.stats.keys()].find((keyText) => poolId(keyText) === id);
+    return key === undefined ? null : this.#pools.drain(key);
+  }
+
   /** Connections that are open stay as they are until their lifetime ends. */
   reload(settings: PoolSettings, upstream: UpstreamOptions, users: AuthUsers | null): void {
     this.#settings = settings;

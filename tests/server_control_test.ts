@@ -63,6 +63,7 @@ Deno.test("every act is told: by whom, about what, and what has come of it", () 
   control.setLogLevel("debug", BY);
   assert.deepEqual(control.reload(BY), { problems: [], changes: 2 });
   control.drain(BY);
+  assert.equal(control.drainPool(null, BY), 0);
   assert.deepEqual(calls, ["debug", "drain"]);
   assert.deepEqual(acts.map(({ act, target, outcome }) => [act, target, outcome]), [
     ["tenant.deny", "acme", "done, 0"],
@@ -70,6 +71,7 @@ Deno.test("every act is told: by whom, about what, and what has come of it", () 
     ["log-level", "debug", "done, 0"],
     ["reload", null, "done, 2"],
     ["drain", null, "done, 1"],
+    ["pool.drain", null, "done, 0"],
   ]);
   assert(acts.every(({ by }) => by === BY));
 });
@@ -82,6 +84,7 @@ Deno.test("what cannot be done is refused, and told all the same", () => {
     [() => control.resume("acme", BY), "conflict", /not paused/],
     [() => control.resume(null, BY), "conflict", /nobody is paused/],
     [() => control.disconnectClient(9, BY), "unknown", /no client/],
+    [() => control.drainPool("x", BY), "unknown", /no pool/],
     [
       () => control.invalidateResolvers({ resolver: "r", inputs: null }, BY),
       ...["unknown", /no resolver/] as const,

@@ -14,6 +14,7 @@ const HELP = `
 	SHOW HELP|CLIENTS|CONFIG|DATABASES|LISTS|POOLS|SERVERS|STATS|TENANTS|VERSION
 	PAUSE [<tenant>]
 	RESUME [<tenant>]
+	RECONNECT [<pool>]
 	KILL <tenant>
 	KILL_CLIENT <number>
 	DENY <tenant>
@@ -35,6 +36,7 @@ const ACTS: Readonly<Record<string, { readonly takes: "may" | "must" | "none"; r
   KILL_CLIENT: { takes: "must", run: killClient },
   DENY: { takes: "must", run: (control, tenant, by) => control.deny(tenant!, by) },
   ALLOW: { takes: "must", run: (control, tenant, by) => control.allow(tenant!, by) },
+  RECONNECT: { takes: "may", run: (control, pool, by) => control.drainPool(pool, by) },
   RELOAD: { takes: "none", run: reload },
   SHUTDOWN: { takes: "none", run: (control, _, by) => control.drain(by) },
 };

@@ -155,6 +155,15 @@ const ACTS: readonly Route[] = [
     },
   },
   {
+    ...{ method: "post", path: "/pools/:id/drain", failures: [404] },
+    summary: "Has its connections replaced: idle ones now, the others as they come back.",
+    parameters: [{ name: "id", in: "path", type: "string", description: "As GET /pools has it." }],
+    answer: (context, { control, operatorOf }) => {
+      const id = context.req.param("id")!;
+      return context.json({ id, connections: control.drainPool(id, operatorOf(context)) });
+    },
+  },
+  {
     ...{ method: "post", path: "/resolvers/invalidate", failures: [400, 404] },
     summary: "Forgets answers of resolvers, and has contexts derived anew.",
     body: {

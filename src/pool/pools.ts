@@ -87,6 +87,11 @@ export class Pools<M extends PoolMember> {
     return this.#pools.get(key)?.checkoutNow(contextKey, share) ?? null;
   }
 
+  /** {@linkcode Pool.drain} of the pool with this key; null when there is none. */
+  drain(key: string): number | null {
+    return this.#pools.get(key)?.drain() ?? null;
+  }
+
   get options(): PoolsOptions {
     return this.#settings;
   }

@@ -25,6 +25,7 @@ Deno.test("acts reach the proxy; names are words, or anything in quotes", () => 
     ["KILL_CLIENT 12", "KILL_CLIENT", `disconnectClient 12 ${by}`],
     ["DENY Acme:Corp.1", "DENY", `deny Acme:Corp.1 ${by}`],
     ["ALLOW acme", "ALLOW", `allow acme ${by}`],
+    ["RECONNECT", "RECONNECT", `drainPool null ${by}`],
     ["SHUTDOWN", "SHUTDOWN", `drain ${by}`],
   ];
   for (const [command, tag, call] of commands) {

@@ -39,6 +39,7 @@ Deno.test("acts reach the proxy, with who has asked for them and from where", as
       ...["POST /resolvers/invalidate", '{"resolver":"r","inputs":["a"]}'] as const,
       `invalidateResolvers {"resolver":"r","inputs":["a"]} ${by}`,
     ],
+    ["POST /pools/0123456789ab/drain", undefined, `drainPool 0123456789ab ${by}`],
     ["POST /drain", undefined, `drain ${by}`],
     ["POST /log-level", '{"level":"debug"}', `setLogLevel debug ${by}`],
   ];

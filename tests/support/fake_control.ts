@@ -68,6 +68,7 @@ export function fakeControl(shown: Partial<Control> = {}): FakeControl {
     deny: act("deny"),
     allow: act("allow"),
     disconnectClient: act("disconnectClient"),
+    drainPool: act("drainPool"),
     invalidateResolvers: act("invalidateResolvers"),
     reload: () => ({ problems: [], changes: 1 }),
     drain: act("drain"),

@@ -147,6 +147,32 @@ for (const mode of MODES) {
   });
 }
 
+for (const mode of ["session", "transaction"] as const) {
+  Deno.test(`${mode}: a pool is drained: idle connections now, one in use when it comes back`, async () => {
+    await using front = await modeFront(bench, mode);
+    const control = controlOf(front);
+    await using busy = await connectTenant(front, "tenant_a");
+    {
+      await using idle = await connectTenant(front, "tenant_a");
+      await busy.run("BEGIN");
+      await idle.value("SELECT 1");
+    }
+    await eventually("one is idle", () => control.pools()[0]!.idle === 1);
+    const before = control.backends().map(({ processId }) => processId);
+    assert.equal(before.length, 2);
+    assert.equal(control.drainPool(control.pools()[0]!.id, TESTER), 2);
+    await eventually("the idle one is gone", () => control.backends().length === 1);
+    assert.equal(await busy.value("SELECT count(*)::int FROM tenants"), 2, "it goes on");
+    await busy.run("COMMIT");
+    await busy[Symbol.asyncDispose]();
+    await eventually("the other one too", () => control.backends().length === 0);
+    await using again = await connectTenant(front, "tenant_a");
+    const pid = await again.value("SELECT pg_backend_pid()");
+    assert(!before.includes(pid as number));
+    assert.throws(() => control.drainPool("0123456789ab", TESTER), /no pool of this name/);
+  });
+}
+
 Deno.test("transaction: a client that keeps its backend is held too, and shown with the reason", async () => {
   await using front = await modeFront(bench, "transaction");
   const control = controlOf(front);
