@@ -1,100 +1,53 @@
 // Proxy: the running whole. Listeners, accept loops, the sessions, and how everything ends.
 
-import type { SealKey } from "./auth/seal.ts";
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
-import type { ResolverPlan } from "./context/resolver_plan.ts";
+import type { Control, OperatorConsole } from "./control.ts";
 import { logger } from "./log.ts";
-import { isDirectory, listen } from "./net/address.ts";
+import { Meters } from "./meters.ts";
 import type { Listener } from "./net/tcp.ts";
 import type { Transport } from "./net/transport.ts";
-import type { TenantsFile } from "./config/tenants_file.ts";
-import { connectUpstream, type UpstreamOptions, type UpstreamTls } from "./pool/connect.ts";
+import { connectUpstream, type UpstreamOptions } from "./pool/connect.ts";
 import type { Sealing } from "./pool/sealing.ts";
 import type { PoolStats } from "./pool/pool.ts";
-import { type AuthUsers, type PoolSettings, ServerPools } from "./server_pools.ts";
-import type { TenantType } from "./context/tenant_key.ts";
-import { TenantPatterns } from "./context/tenant_patterns.ts";
-import { type NamedUpstream, Routes } from "./server_routes.ts";
+import { type Process, ProxyControl } from "./server_control.ts";
+import { ServerPools } from "./server_pools.ts";
+import {
+  type FileContents,
+  guardOptions,
+  type ProxyOptions,
+  sealingOf,
+  tenantRules,
+  upstreamOptions,
+} from "./server_options.ts";
+import { Readiness } from "./server_readiness.ts";
+import { type Listening, listenOnAll } from "./server_listening.ts";
+import { Routes } from "./server_routes.ts";
 import { AddressLimit } from "./session/address_limit.ts";
 import { Admission, type Slot } from "./session/admission.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
-import type { GuardOptions } from "./session/guard.ts";
-import type { ClientTls } from "./session/opening.ts";
-import { Resolvers, type ResolverSettings, type ResolverStats } from "./session/resolving.ts";
+import type { ConsoleAccess } from "./session/console.ts";
+import type { SessionObserver } from "./session/records.ts";
+import { Resolvers, type ResolverStats } from "./session/resolving.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
-import { TenantPolicies, type TenantSettings } from "./session/tenant_policies.ts";
-import { type TenantRules, Tenants } from "./session/tenants.ts";
-import { TimeLimits, type TimeLimitSettings } from "./session/time_limits.ts";
+import { Tenants } from "./session/tenants.ts";
+import { TimeLimits } from "./session/time_limits.ts";
 
-/** What a proxy needs; the names are those of the settings, times are in milliseconds. */
-export interface ProxyOptions
-  extends PoolSettings, TimeLimitSettings, TenantSettings, ResolverSettings {
-  readonly poolMode: "none" | "session" | "transaction";
-  readonly listenHost: readonly string[];
-  readonly port: number;
-  /** A port whose clients must use TLS; null for none. */
-  readonly tlsPort: number | null;
-  readonly upstreamHost: string;
-  readonly upstreamPort: number;
-  readonly tenantSeparator: string;
-  readonly contextVariables: readonly string[];
-  readonly valueSeparator: string;
-  readonly superuserBypass: readonly string[];
-  readonly setRole: string | null;
-  readonly handshakeTimeout: number;
-  readonly maxClientConnections: number;
-  readonly tcpKeepalive: boolean;
-  readonly unixSocketMode: number;
-  readonly authFailureLimit: number;
-  /** `payload`, `first`, or a context variable. */
-  readonly tenantKey: string;
-  /** Names and patterns; null: everybody who is not denied. */
-  readonly tenantAllow: readonly string[] | null;
-  readonly tenantDeny: readonly string[] | null;
-  /** Whether clients may, or must, use TLS. */
-  readonly clientTls: "disable" | "allow" | "require";
-  /** How long a token is good for; null: as long as is usual in the pool mode. */
-  readonly sealTtl: number | null;
-  /** Null: log, where contexts are not sealed. */
-  readonly contextGuard: "off" | GuardOptions["policy"] | null;
+export {
+  type FileContents,
+  type ProxyOptions,
+  type TenantFiles,
+  WITHOUT_TLS,
+} from "./server_options.ts";
+
+/** What a proxy stands in. */
+export interface ProxySurroundings {
+  /** Hears of logins; left out: nobody does. */
+  readonly observer?: SessionObserver | null;
+  /** What answers operators; null while there is none. */
+  readonly console?: () => OperatorConsole | null;
 }
 
-/** What was read from the files that the settings name. */
-export interface FileContents {
-  /** auth_file; null when there is none. */
-  readonly users: AuthUsers | null;
-  /** Null when there is no certificate to show. */
-  readonly client: ClientTls | null;
-  readonly upstream: UpstreamTls;
-  /** Left out: none of them is named. */
-  readonly tenants?: TenantFiles;
-  /** Left out when there are no resolvers. */
-  readonly resolvers?: ResolverPlan | null;
-  /** seal_key_file; null when contexts are not sealed. */
-  readonly sealKeys?: readonly SealKey[] | null;
-}
-
-/** What the files about tenants hold. */
-export interface TenantFiles {
-  /** tenant_allow_file and tenant_deny_file; null when there is none. */
-  readonly allow: readonly string[] | null;
-  readonly deny: readonly string[] | null;
-  /** tenants. */
-  readonly file?: TenantsFile;
-  readonly upstreams?: ReadonlyMap<string, NamedUpstream>;
-}
-
-/** No TLS on either side, no users of their own, no resolvers. */
-export const WITHOUT_TLS: FileContents = {
-  users: null,
-  client: null,
-  upstream: { mode: "disable", direct: false, authorities: null, identity: null },
-};
-
-/** How long tokens are good for: a pooled transaction gets another one when half of it is over. */
-const SEAL_TTL_MS = 5 * 60_000;
-const SEAL_TTL_MS_TRANSACTION = 10_000;
 /** Waiting times after a failed accept: doubled each time, so that a lasting fault costs nothing. */
 const ACCEPT_RETRY_MS_MIN = 50;
 const ACCEPT_RETRY_MS_MAX = 1_000;
@@ -109,6 +62,14 @@ const SHUTDOWN = new PgError(
 
 /** A running proxy. */
 export class Proxy {
+  /** What is measured. */
+  readonly meters = new Meters();
+  readonly #observer: SessionObserver | null;
+  readonly #console: () => OperatorConsole | null;
+  readonly #readiness = new Readiness(async (signal) => {
+    const { transport } = await connectUpstream(this.#upstream, signal);
+    return { transport, hasAnswered: this.#upstream.tls.mode !== "disable" };
+  });
   readonly #listeners: readonly Listener[];
   readonly #tlsOnly: readonly Listener[];
   /** Null without pooling. */
@@ -133,7 +94,14 @@ export class Proxy {
   #refusals = 0;
   #stopping = false;
 
-  private constructor(options: ProxyOptions, files: FileContents, listening: Listening) {
+  private constructor(
+    options: ProxyOptions,
+    files: FileContents,
+    listening: Listening,
+    { observer = null, console = () => null }: ProxySurroundings,
+  ) {
+    this.#observer = observer;
+    this.#console = console;
     this.#admission = new Admission(options.maxClientConnections);
     this.#failures = new AddressLimit(options.authFailureLimit);
     const rules = tenantRules(options, files);
@@ -143,7 +111,9 @@ export class Proxy {
     this.#upstream = upstreamOptions(options, files);
     this.#sealing = sealingOf(options, files);
     this.#routes = new Routes(this.#upstream, files.tenants?.upstreams ?? new Map());
-    const more = [files.users, this.#failures, this.#routes, () => this.#sealing] as const;
+    const meters = this.meters;
+    const sealing = () => this.#sealing;
+    const more = [files.users, this.#failures, this.#routes, meters, sealing] as const;
     this.#pools = options.poolMode === "none"
       ? null
       : new ServerPools(options.poolMode, options, this.#upstream, ...more);
@@ -154,7 +124,10 @@ export class Proxy {
         const own = upstream === null ? this.#upstream : this.#routes.upstreamOf(upstream).options;
         return connectUpstream(own, signal);
       },
-      { isCurrent: (upstream) => upstream === null || this.#routes.isCurrent(upstream) },
+      {
+        isCurrent: (upstream) => upstream === null || this.#routes.isCurrent(upstream),
+        onRun: (name, ms) => this.meters.resolverRan(name, ms),
+      },
     );
     this.#sessionOptions = this.#optionsForSessions(options, files);
     this.#tlsOnlyOptions = { ...this.#sessionOptions, clearAllowed: false };
@@ -163,9 +136,13 @@ export class Proxy {
   }
 
   /** Listens and serves. Throws what listening throws, with nothing left open. */
-  static async start(options: ProxyOptions, files: FileContents): Promise<Proxy> {
+  static async start(
+    options: ProxyOptions,
+    files: FileContents,
+    surroundings: ProxySurroundings = {},
+  ): Promise<Proxy> {
     const listening = await listenOnAll(options);
-    const proxy = new Proxy(options, files, listening);
+    const proxy = new Proxy(options, files, listening, surroundings);
     proxy.#accepting = [
       ...listening.plain.map((listener) => proxy.#acceptFrom(listener, false)),
       ...listening.tlsOnly.map((listener) => proxy.#acceptFrom(listener, true)),
@@ -217,6 +194,25 @@ export class Proxy {
   /** What resolvers have done. */
   get resolverStats(): ResolverStats {
     return this.#resolvers.stats;
+  }
+
+  /** The proxy as operators see it, together with the process that it runs in. */
+  controlIn(process: Process): Control {
+    return new ProxyControl({
+      poolMode: this.#pools?.pooling.mode ?? "none",
+      meters: this.meters,
+      connections: () => ({ total: this.#connectionsTotal, active: this.#admission.active }),
+      sessions: () => this.#sessions.keys(),
+      tenants: this.#tenants,
+      limits: this.#limits,
+      pools: this.#pools,
+      resolvers: this.#resolvers,
+      readiness: async () => ({
+        listening: !this.#stopping,
+        upstream: await this.#readiness.isUp(),
+        draining: this.#stopping,
+      }),
+    }, process);
   }
 
   /** Clients connected now. */
@@ -283,7 +279,8 @@ export class Proxy {
     }
     const log = logger("session").with({ connection });
     const options = tlsOnly ? this.#tlsOnlyOptions : this.#sessionOptions;
-    const session = new Session(client, refusal === null ? options : { ...options, refusal }, log);
+    const own = refusal === null ? options : { ...options, refusal };
+    const session = new Session(client, own, log, connection);
     const life = session.run().finally(() => {
       slot[Symbol.dispose]();
       this.#sessions.delete(session);
@@ -310,11 +307,20 @@ export class Proxy {
       tenants: this.#tenants,
       failures: this.#failures,
       limits: this.#limits,
+      meters: this.meters,
+      observer: this.#observer,
+      console: this.#consoleAccess(options, files),
       cancelKeys: this.#pools?.pooling.cancelKeys ?? ownKeys,
       routeOf: (upstream) => this.#routes.routeOf(upstream),
       sealing: () => this.#sealing,
       guard: guardOptions(options, files),
     };
+  }
+
+  #consoleAccess(options: ProxyOptions, { users }: FileContents): ConsoleAccess | null {
+    const { adminUsers, adminToken: password } = options;
+    if (adminUsers === null) return null;
+    return { users: adminUsers, secrets: users, password, console: this.#console };
   }
 
   /** A place for a client, or, when the house is full, for the time it takes to tell it so. */
@@ -328,64 +334,4 @@ export class Proxy {
       return { slot: { [Symbol.dispose]: () => void this.#refusals-- }, refusal: error };
     }
   }
-}
-
-function upstreamOptions(options: ProxyOptions, files: FileContents): UpstreamOptions {
-  const { upstreamHost: host, upstreamPort: port, tcpKeepalive: keepAlive } = options;
-  return { host, port, keepAlive, tls: files.upstream };
-}
-
-function sealingOf({ sealTtl, poolMode }: ProxyOptions, files: FileContents): Sealing | null {
-  const keys = files.sealKeys ?? null;
-  const usual = poolMode === "transaction" ? SEAL_TTL_MS_TRANSACTION : SEAL_TTL_MS;
-  return keys === null ? null : { keys, ttlMs: sealTtl ?? usual };
-}
-
-function guardOptions(options: ProxyOptions, files: FileContents): GuardOptions | null {
-  const isSealed = (files.sealKeys ?? null) !== null;
-  const policy = options.contextGuard ?? (isSealed ? "off" : "log");
-  if (policy === "off") return null;
-  const names = [...options.contextVariables, ...files.resolvers?.variables ?? []];
-  return { policy, variables: new Set(names.map((name) => name.toLowerCase())) };
-}
-
-/** Who is in the setting, and who is in the file; null when there is neither. */
-function tenantPatterns(
-  listed: readonly string[] | null,
-  inFile: readonly string[] | null | undefined,
-  type: TenantType,
-): TenantPatterns | null {
-  if (listed === null && (inFile ?? null) === null) return null;
-  return new TenantPatterns([...listed ?? [], ...inFile ?? []], type);
-}
-
-function tenantRules(options: ProxyOptions, { tenants }: FileContents): TenantRules {
-  return {
-    allow: tenantPatterns(options.tenantAllow, tenants?.allow, options.tenantType),
-    deny: tenantPatterns(options.tenantDeny, tenants?.deny, options.tenantType),
-    policies: new TenantPolicies(options, tenants?.file),
-  };
-}
-
-/** Where TLS is a choice, and where it is not. */
-interface Listening {
-  readonly plain: Listener[];
-  readonly tlsOnly: Listener[];
-}
-
-async function listenOnAll(options: ProxyOptions): Promise<Listening> {
-  const { port, tlsPort, tcpKeepalive: keepAlive, unixSocketMode } = options;
-  const listening: Listening = { plain: [], tlsOnly: [] };
-  try {
-    for (const host of options.listenHost) {
-      listening.plain.push(await listen(host, port, { keepAlive, unixSocketMode }));
-      // Nobody listens in on a unix socket.
-      if (tlsPort === null || isDirectory(host)) continue;
-      listening.tlsOnly.push(await listen(host, tlsPort, { keepAlive, unixSocketMode }));
-    }
-  } catch (error) {
-    for (const listener of [...listening.plain, ...listening.tlsOnly]) listener.close();
-    throw error;
-  }
-  return listening;
 }

@@ -3,7 +3,11 @@
 import type { StoredPassword } from "./auth/password.ts";
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
-import type { Connector } from "./pool/pool.ts";
+import { createHash } from "node:crypto";
+import type { BackendView, PoolView } from "./control.ts";
+import type { Meters } from "./meters.ts";
+import type { PoolCounters } from "./pool/counters.ts";
+import type { Connector, Lease } from "./pool/pool.ts";
 import { connectUpstream, type UpstreamOptions } from "./pool/connect.ts";
 import { PooledBackend } from "./pool/pooled_backend.ts";
 import type { Sealing } from "./pool/sealing.ts";
@@ -62,6 +66,13 @@ const OPEN_MS_MAX = 15_000;
 /** Cancel requests that fit nobody, from one address in a minute. */
 const BAD_CANCELS_PER_MINUTE = 60;
 
+/** A server connection that is open. */
+interface OpenMember {
+  readonly member: PooledBackend;
+  readonly keyText: string;
+  readonly since: Date;
+}
+
 /** Pools, keys, and limits live as long as the proxy; what the settings say may change. */
 export class ServerPools {
   readonly #pools: Pools<PooledBackend>;
@@ -78,6 +89,10 @@ export class ServerPools {
   #upstream: UpstreamOptions;
   #authQuery: AuthQuery | null = null;
   #pooling: Pooling;
+  readonly #meters: Meters;
+  readonly #open = new Set<OpenMember>();
+  /** Since when clients wait, by pool, in the order of arrival. */
+  readonly #waits = new Map<string, Set<{ readonly since: number }>>();
 
   constructor(
     mode: Pooling["mode"],
@@ -86,9 +101,11 @@ export class ServerPools {
     users: AuthUsers | null,
     failures: AddressLimit,
     routes: Routes,
+    meters: Meters,
     sealing: () => Sealing | null = () => null,
   ) {
     this.#routes = routes;
+    this.#meters = meters;
     this.#sealing = sealing;
     this.#mode = mode;
     this.#settings = settings;
@@ -96,7 +113,7 @@ export class ServerPools {
     this.#failures = failures;
     this.#pools = new Pools(
       poolsOptions(this.#mode, settings),
-      (key) => this.#connector(JSON.parse(key)),
+      (key) => this.#connector(JSON.parse(key), key),
     );
     this.#pooling = this.#buildPooling(users);
   }
@@ -108,6 +125,48 @@ export class ServerPools {
 
   get stats(): Map<string, PoolStats> {
     return this.#pools.stats;
+  }
+
+  /** What all pools have done since the start. */
+  get totals(): PoolCounters {
+    return this.#pools.totals;
+  }
+
+  /** Of every pool there is now. */
+  get views(): PoolView[] {
+    const now = performance.now();
+    return [...this.#pools.stats].map(([keyText, stats]) => {
+      const { database, user, upstream } = JSON.parse(keyText) as PoolKey;
+      const [first] = this.#waits.get(keyText) ?? [];
+      const { sameContext, idle, checking, ...rest } = stats;
+      return {
+        ...{ id: poolId(keyText), database, role: user, upstream: upstream ?? null },
+        ...rest,
+        idle: idle + checking,
+        longestWaitMs: first === undefined ? 0 : now - first.since,
+        contextChanges: stats.reuses - sameContext,
+      };
+    });
+  }
+
+  /** Every server connection; whose it is, the sessions know. */
+  get backends(): (BackendView & { readonly member: PooledBackend })[] {
+    return [...this.#open].map(({ member, keyText, since }) => {
+      const { database, user } = JSON.parse(keyText) as PoolKey;
+      return {
+        ...{ member, pool: poolId(keyText), database, role: user, client: null, tenant: null },
+        processId: member.processId,
+        address: member.backend.peer,
+        state: "idle",
+        connectedAt: since,
+      };
+    });
+  }
+
+  /** Has the connections of a pool replaced; returns how many, null when there is no such pool. */
+  drain(id: string): number | null {
+    const key = [...this.#pools.stats.keys()].find((keyText) => poolId(keyText) === id);
+    return key === undefined ? null : this.#pools.drain(key);
   }
 
   /** Connections that are open stay as they are until their lifetime ends. */
@@ -138,9 +197,12 @@ export class ServerPools {
     return {
       mode: this.#mode,
       checkout: (key, contextKey, signal, share) =>
-        this.#pools.checkout(this.#keyText(key), contextKey, signal, share),
-      checkoutNow: (key, contextKey, share) =>
-        this.#pools.checkoutNow(this.#keyText(key), contextKey, share),
+        this.#checkout(this.#keyText(key), contextKey, signal, share),
+      checkoutNow: (key, contextKey, share) => {
+        const lease = this.#pools.checkoutNow(this.#keyText(key), contextKey, share);
+        if (lease !== null) this.#meters.checkoutWait.observeMs(0);
+        return lease;
+      },
       credentials: new ConfiguredCredentials({
         users,
         query: this.#authQuery,
@@ -161,6 +223,33 @@ export class ServerPools {
     };
   }
 
+  async #checkout(
+    keyText: string,
+    contextKey: string,
+    signal: AbortSignal,
+    share?: TenantShare,
+  ): Promise<Lease<PooledBackend>> {
+    const wait = { since: performance.now() };
+    const waits = this.#waits.get(keyText) ?? new Set();
+    this.#waits.set(keyText, waits.add(wait));
+    try {
+      const lease = await this.#pools.checkout(keyText, contextKey, signal, share);
+      this.#meters.checkoutWait.observeMs(performance.now() - wait.since);
+      return lease;
+    } finally {
+      waits.delete(wait);
+      if (waits.size === 0 && this.#waits.get(keyText) === waits) this.#waits.delete(keyText);
+    }
+  }
+
+  #opened(member: PooledBackend, keyText: string): PooledBackend {
+    const open = { member, keyText, since: new Date() };
+    this.#open.add(open);
+    void member.ended.then(() => this.#open.delete(open));
+    member.backend.errors = this.#meters.serverErrors;
+    return member;
+  }
+
   #keyText(key: PoolKey): string {
     let text = this.#keyTexts.get(key);
     if (text === undefined) this.#keyTexts.set(key, text = JSON.stringify(key));
@@ -169,7 +258,10 @@ export class ServerPools {
 
   readonly #connect = (signal: AbortSignal) => connectUpstream(this.#upstream, signal);
 
-  #connector({ upstream: id, database, user, startupSettings }: PoolKey): Connector<PooledBackend> {
+  #connector(
+    { upstream: id, database, user, startupSettings }: PoolKey,
+    keyText: string,
+  ): Connector<PooledBackend> {
     const own = id === undefined ? null : this.#routes.upstreamOf(id);
     const connect = own === null
       ? this.#connect
@@ -178,7 +270,7 @@ export class ServerPools {
       open: async (signal) => {
         const late = AbortSignal.timeout(OPEN_MS_MAX);
         try {
-          return await PooledBackend.open({
+          const member = await PooledBackend.open({
             connect,
             credentials: {
               user,
@@ -189,6 +281,7 @@ export class ServerPools {
             provesRoles: this.#settings.poolRoles === null,
             sealing: this.#sealing,
           }, AbortSignal.any([signal, late]));
+          return this.#opened(member, keyText);
         } catch (error) {
           throw error === late.reason ? openedTooLate() : error;
         }
@@ -196,6 +289,11 @@ export class ServerPools {
       isAlive: (member, signal) => member.isAlive(signal),
     };
   }
+}
+
+/** Names a pool in requests: what it is of may be of any length, and hold any character. */
+export function poolId(keyText: string): string {
+  return createHash("sha256").update(keyText).digest("hex").slice(0, 12);
 }
 
 function openedTooLate(): PgError {

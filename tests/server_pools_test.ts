@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { resolveSettings } from "../src/config/config.ts";
+import { Meters } from "../src/meters.ts";
 import { type PoolSettings, ServerPools } from "../src/server_pools.ts";
 import { type NamedUpstream, Routes } from "../src/server_routes.ts";
 import { WITHOUT_TLS } from "../src/server.ts";
@@ -21,7 +22,7 @@ function settings(flags: Record<string, string> = {}) {
 
 function poolsWith(settings: PoolSettings, named = new Map<string, NamedUpstream>()): ServerPools {
   const [failures, routes] = [new AddressLimit(30), new Routes(UPSTREAM, named)];
-  return new ServerPools("session", settings, UPSTREAM, null, failures, routes);
+  return new ServerPools("session", settings, UPSTREAM, null, failures, routes, new Meters());
 }
 
 Deno.test("the settings are what sessions are served with, and a reload serves the next ones", async () => {

@@ -20,6 +20,7 @@ const HOT = [
   "src/session/outgoing.ts",
   "src/session/pooled_relay.ts",
   "src/session/relay.ts",
+  "src/session/request_timer.ts",
   "src/session/rewriting.ts",
   "src/session/transaction_relay.ts",
   "src/session/unnamed.ts",
@@ -33,6 +34,7 @@ const WITHOUT_TEST: Record<string, string> = {
   "src/config/merge.ts": "tests/config, through config.ts",
   "src/config/problems.ts": "tests/config, through config.ts",
   "src/config/table.ts": "tests/config, through config.ts",
+  "src/control.ts": "types alone",
   "src/server.ts": "tests/wire",
 };
 /** Commands are run as a whole, by tests/wire. */

@@ -39,6 +39,7 @@ export const BackendMessage = {
   CopyBothResponse: 0x57, // 'W'
   CopyInResponse: 0x47, // 'G'
   DataRow: 0x44, // 'D'
+  EmptyQueryResponse: 0x49, // 'I'
   ErrorResponse: 0x45, // 'E'
   NegotiateProtocolVersion: 0x76, // 'v'
   NoData: 0x6e, // 'n'
@@ -105,10 +106,12 @@ export const SqlState = {
   InvalidAuthorizationSpecification: "28000",
   InvalidPassword: "28P01",
   InsufficientPrivilege: "42501",
+  SyntaxError: "42601",
   TooManyConnections: "53300",
   ProgramLimitExceeded: "54000",
   QueryCanceled: "57014",
   AdminShutdown: "57P01",
+  CannotConnectNow: "57P03",
   IdleSessionTimeout: "57P05",
   InternalError: "XX000",
 } as const;

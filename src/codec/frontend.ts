@@ -1,7 +1,7 @@
 // The packets and messages of a frontend that pgvpd reads or builds.
 // https://www.postgresql.org/docs/current/protocol-message-formats.html
 
-import { FrontendMessage, LENGTH_SIZE, RequestCode, STARTUP_PACKET_SIZE_MAX } from "./codes.ts";
+import { FrontendMessage, RequestCode, STARTUP_PACKET_SIZE_MAX } from "./codes.ts";
 import { PgError } from "./error.ts";
 import { MessageReader } from "./reader.ts";
 import { MessageWriter } from "./writer.ts";
@@ -95,14 +95,6 @@ export function encodeSaslInitialResponse(
 ): Uint8Array<ArrayBuffer> {
   return new MessageWriter().begin(FrontendMessage.PasswordMessage).cstring(mechanism)
     .int32(data.length).raw(data).end().take();
-}
-
-/** The gs2 flag `y` in a SASLInitialResponse: "I can bind, you seem not to". RFC 5802, 6. */
-export function saysChannelBinding(bytes: Uint8Array, start: number, end: number): boolean {
-  const mechanismEnd = bytes.indexOf(0, start);
-  if (mechanismEnd < 0) return false;
-  const flagAt = mechanismEnd + 1 + LENGTH_SIZE;
-  return flagAt < end && bytes[flagAt] === "y".charCodeAt(0);
 }
 
 /** A further message of the mechanism. */

@@ -35,6 +35,7 @@ function addSetup(program: Command, lent: Lent): void {
     .option("--schema <name>", "where to [where they are, else the first of the search_path]")
     .option("--role <name>", "the role that tenants log in as [app_user]")
     .option("--variable <name>", "what current_tenant_id() reads [app.current_tenant_id]")
+    .option("--sealed", "have policies believe nothing but sealed contexts")
     .option(...DRY_RUN)
     .action(async (options, { args }) => {
       lent.refuseWords(args);
@@ -44,6 +45,7 @@ function addSetup(program: Command, lent: Lent): void {
           schema: text(options.schema),
           role: text(options.role),
           variable: text(options.variable),
+          isSealed: options.sealed === true,
           isDryRun: options.dryRun === true,
           contextVariables: options.url ? null : lent.settingsOf(options).contextVariables,
         },

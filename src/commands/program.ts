@@ -106,6 +106,16 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
     refuseWords: (words) => refuseWords(words, null),
   });
 
+  addDemo(program, onEnd);
+  program.command("completions")
+    .description("print a completion script")
+    .addArgument(program.createArgument("<shell>").choices(COMPLETION_SHELLS))
+    .action((shell) => printLine(completions(shell, program)));
+  return program;
+}
+
+/** `demo`: everything that is needed to see a tenant isolated. */
+function addDemo(program: Command, onEnd: (code: ExitCode) => void): void {
   program.command("demo")
     .description("an embedded PostgreSQL, two tenants, and pgvpd in front of them")
     .option("--port <port>", "where pgvpd listens", port, 6432)
@@ -113,12 +123,6 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
     .option("--keep", "keep PostgreSQL's directory", false)
     .option("--once", "show the isolation and end; exit code 0 only if it held", false)
     .action(async (options) => onEnd(await demo(options, printLine)));
-
-  program.command("completions")
-    .description("print a completion script")
-    .addArgument(program.createArgument("<shell>").choices(COMPLETION_SHELLS))
-    .action((shell) => printLine(completions(shell, program)));
-  return program;
 }
 
 /** `seal-key new|rotate|put`: the file, and a database that is to know its keys. */
@@ -144,15 +148,14 @@ const USAGE = `pgvpd ${denoJson.version}: tenant identity for PostgreSQL connect
 Usage: pgvpd [options]                run the proxy
        pgvpd config check|show        look at the configuration
        pgvpd resolve <user>           run the resolvers for a user name, step by step
-       pgvpd seal-key new <file>      a key for the sealed context; also rotate, put
        pgvpd setup|protect|status     the database: functions, tables by tenant, what is missing
+       pgvpd seal-key new|rotate|put  the keys of a context that nobody can forge
        pgvpd demo [--once]            two tenants on an embedded PostgreSQL
        pgvpd completions <shell>      bash, zsh or fish
 
   -c, --config <path>                 Configuration file [pgvpd.conf, when there is one]
       --no-config                     Read no configuration file
-  -h                                  This help with the settings that are needed first
-      --help                          This help with every setting
+  -h, --help                          The settings that are needed first; with --help all of them
   -V, --version                       The version
 `;
 

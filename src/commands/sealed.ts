@@ -19,6 +19,14 @@ export async function installSealed(sql: Connection): Promise<void> {
   await sql.unsafe(sealedSql);
 }
 
+/** Whether sealed.sql has been installed. */
+export async function isSealed(sql: Connection): Promise<boolean> {
+  const rows = await sql.unsafe(
+    "SELECT pg_catalog.to_regprocedure('pgvpd.ctx(pg_catalog.text)') IS NOT NULL AS sealed",
+  );
+  return (rows as readonly { readonly sealed: boolean }[])[0]!.sealed;
+}
+
 /**
  * Puts keys into the database's table, and takes out all the others.
  *

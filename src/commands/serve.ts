@@ -1,19 +1,26 @@
 // `pgvpd serve`: the proxy as a process. Settings, log, listeners, signals, and an orderly end.
 
+import denoJson from "../../deno.json" with { type: "json" };
 import {
   ConfigError,
+  definitionOf,
+  describeEffective,
   differences,
   problemText,
   type ResolvedSettings,
   resolveSettings,
   type Settings,
 } from "../config/config.ts";
+import type { Control, LogLevelName, ReloadResult, SettingView } from "../control.ts";
 import { configureLog, flushLog, logger } from "../log.ts";
 import type { SealKey } from "../auth/seal.ts";
+import { daysLeft } from "../net/certificates.ts";
 import type { ResolverPlan } from "../context/resolver_plan.ts";
 import { type FileContents, Proxy } from "../server.ts";
 import { CommandError, reasonOf } from "./failure.ts";
+import { LoopDelay } from "./loop_delay.ts";
 import { ServiceNotifier } from "./notify.ts";
+import { Operations } from "./operations.ts";
 import { writeAll } from "./output.ts";
 import { requireUpstreamPermission } from "./permissions.ts";
 import { loadResolvers, readResolvers } from "./resolver_file.ts";
@@ -29,7 +36,8 @@ import { certificateFields, FileWatch, type LoadedTls, loadTls, tlsFiles } from 
 
 /** Runs the proxy until a signal ends it. Resolves to the exit code. */
 export async function serve(from: SettingsArguments): Promise<number> {
-  const { settings, warnings } = resolveSettings(readSources(from));
+  const resolved = resolveSettings(readSources(from));
+  const { settings, warnings } = resolved;
   startLog(settings);
   for (const warning of warnings) logger("process").warn(warning);
   requireUpstreamPermission(settings);
@@ -40,8 +48,10 @@ export async function serve(from: SettingsArguments): Promise<number> {
   }
   const resolvers = loadResolvers(settings);
   const sealKeys = loadSealKeys(settings);
-  const proxy = await startProxy(settings, { ...tls, tenants, resolvers, sealKeys });
-  const service = new Service(from, { settings, tls, tenants, resolvers, sealKeys }, proxy);
+  const operations = new Operations(settings);
+  const proxy = await startProxy(settings, { ...tls, tenants, resolvers, sealKeys }, operations);
+  const inForce = { resolved, tls, tenants, resolvers, sealKeys };
+  const service = new Service(from, inForce, proxy, operations);
   await service.run();
   return 0;
 }
@@ -55,9 +65,14 @@ function startLog(settings: Settings): void {
   });
 }
 
-async function startProxy(settings: Settings, files: FileContents): Promise<Proxy> {
+async function startProxy(
+  settings: Settings,
+  files: FileContents,
+  operations: Operations,
+): Promise<Proxy> {
   try {
-    return await Proxy.start(settings, files);
+    const console = () => operations.console;
+    return await Proxy.start(settings, files, { observer: operations, console });
   } catch (error) {
     const hosts = settings.listenHost.join(", ");
     const { port, tlsPort } = settings;
@@ -80,7 +95,7 @@ function keysText(keys: readonly SealKey[] | null): string {
 
 /** What is in force at the start. */
 interface InForce {
-  readonly settings: Settings;
+  readonly resolved: ResolvedSettings;
   readonly tls: LoadedTls;
   readonly tenants: LoadedTenants;
   readonly resolvers: ResolverPlan | null;
@@ -91,9 +106,12 @@ interface InForce {
 class Service {
   readonly #from: SettingsArguments;
   readonly #proxy: Proxy;
+  readonly #operations: Operations;
+  readonly #loopDelay = new LoopDelay();
   readonly #notifier = new ServiceNotifier(notifySocket());
   readonly #log = logger("process");
   readonly #ended = Promise.withResolvers<void>();
+  #resolved: ResolvedSettings;
   #settings: Settings;
   #tls: LoadedTls;
   #tenants: LoadedTenants;
@@ -101,9 +119,16 @@ class Service {
   #sealKeys: readonly SealKey[] | null;
   #stopping = false;
 
-  constructor(from: SettingsArguments, inForce: InForce, proxy: Proxy) {
+  constructor(
+    from: SettingsArguments,
+    inForce: InForce,
+    proxy: Proxy,
+    operations: Operations,
+  ) {
     this.#from = from;
-    this.#settings = inForce.settings;
+    this.#operations = operations;
+    this.#resolved = inForce.resolved;
+    this.#settings = inForce.resolved.settings;
     this.#tls = inForce.tls;
     this.#tenants = inForce.tenants;
     this.#resolvers = inForce.resolvers;
@@ -113,14 +138,24 @@ class Service {
 
   /** Serves until a signal has ended it and every client has been let go. */
   async run(): Promise<void> {
-    const onStop = (signal: Deno.Signal) => () => this.#stop(signal);
+    const onStop = (signal: Deno.Signal) => () => {
+      this.#operations.signalled("drain", signal);
+      this.#stop(signal);
+    };
     Deno.addSignalListener("SIGTERM", onStop("SIGTERM"));
     Deno.addSignalListener("SIGINT", onStop("SIGINT"));
-    if (Deno.build.os !== "windows") Deno.addSignalListener("SIGHUP", () => this.#reload());
+    const onReload = () => {
+      const { problems, changes } = this.#reload();
+      const isDone = problems.length === 0;
+      this.#operations.signalled("reload", "SIGHUP", isDone ? `done, ${changes}` : "refused");
+    };
+    if (Deno.build.os !== "windows") Deno.addSignalListener("SIGHUP", onReload);
+    const admin = await this.#startAdmin();
     this.#log.info("pgvpd is ready", {
       listening: this.#proxy.addresses.join(", "),
       upstream: `${this.#settings.upstreamHost}:${this.#settings.upstreamPort}`,
       context_variables: this.#settings.contextVariables.join(","),
+      admin,
     });
     this.#logCertificates();
     this.#logResolvers();
@@ -128,11 +163,49 @@ class Service {
     using _watch = new FileWatch(() => this.#files(), () => this.#reloadFiles());
     await this.#notifier.ready();
     await this.#ended.promise;
+    await this.#operations.stop();
     flushLog();
     this.#log.info("pgvpd has stopped", { connections_total: this.#proxy.connectionsTotal });
   }
 
-  #stop(signal: Deno.Signal): void {
+  async #startAdmin(): Promise<string | null> {
+    try {
+      return await this.#operations.start(this.#control());
+    } catch (error) {
+      await this.#proxy.stop(0);
+      throw error;
+    }
+  }
+
+  #control(): Control {
+    return this.#proxy.controlIn({
+      version: denoJson.version,
+      startedAt: new Date(),
+      eventLoopDelay: this.#loopDelay.histogram,
+      settings: () => this.#settingViews(),
+      certificates: () =>
+        this.#tls.own.map(({ key: setting, identity: { subject, notAfter } }) => (
+          { setting, subject, daysLeft: daysLeft(notAfter, new Date()) }
+        )),
+      reload: () => this.#reload(),
+      drain: () => this.#stop("drain"),
+      setLogLevel: (logLevel: LogLevelName) => startLog({ ...this.#settings, logLevel }),
+      auditLost: () => this.#operations.auditLost,
+      acted: (act) => this.#operations.acted(act),
+    });
+  }
+
+  /** What is in force; what needs a restart keeps its old value, whatever the file says. */
+  #settingViews(): SettingView[] {
+    const resolved = { ...this.#resolved, settings: this.#settings };
+    return describeEffective(resolved).map(({ key, value, origin }) => {
+      const { default: usual, reloadable = false } = definitionOf(key);
+      return { key, value, origin, default: usual, reloadable };
+    });
+  }
+
+  /** @param signal or what else has been said. */
+  #stop(signal: Deno.Signal | "drain"): void {
     if (this.#stopping) {
       this.#log.warn("second signal: ending at once", { signal });
       return this.#ended.resolve();
@@ -150,15 +223,18 @@ class Service {
   }
 
   /** Reads the configuration again and takes what can be taken; a bad one changes nothing. */
-  #reload(): void {
-    if (this.#stopping) return;
+  #reload(): ReloadResult {
+    if (this.#stopping) return { problems: ["pgvpd is stopping"], changes: 0 };
     void this.#notifier.reloading();
+    this.#operations.reload(this.#settings); // the audit log may have been moved away
     const read = this.#readAgain();
-    if (read !== null) this.#apply(read);
+    const isRead = "settings" in read;
+    const changes = isRead ? this.#apply(read) : 0;
     void this.#notifier.ready();
+    return { problems: isRead ? [] : read.problems, changes };
   }
 
-  #readAgain(): ResolvedSettings | null {
+  #readAgain(): ResolvedSettings | { readonly problems: string[] } {
     try {
       return resolveSettings(readSources(this.#from));
     } catch (error) {
@@ -169,11 +245,14 @@ class Service {
       this.#log.error("reload refused: the settings stay as they were", {
         problems: mistakes.length,
       });
-      return null;
+      return { problems: mistakes };
     }
   }
 
-  #apply({ settings, warnings }: ResolvedSettings): void {
+  /** @returns how many settings have changed. */
+  #apply(resolved: ResolvedSettings): number {
+    const { settings, warnings } = resolved;
+    this.#resolved = resolved;
     for (const warning of warnings) this.#log.warn(warning);
     const changes = differences(this.#settings, settings);
     for (const { key, before, after, reloadable } of changes) {
@@ -189,8 +268,10 @@ class Service {
       ...Object.fromEntries(kept.map((property) => [property, old[property]])),
     };
     startLog(this.#settings);
+    this.#operations.reload(this.#settings);
     this.#reloadFiles();
     this.#log.info("configuration reloaded", { changes: changes.length });
+    return changes.length;
   }
 
   #reloadTenants(): void {

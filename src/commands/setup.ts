@@ -13,6 +13,7 @@ import {
 } from "./database.ts";
 import { CommandError } from "./failure.ts";
 import { noticePrinter } from "./notices.ts";
+import { installSealed, isSealed } from "./sealed.ts";
 
 /** What to install, and how. */
 export interface SetupOptions {
@@ -22,6 +23,8 @@ export interface SetupOptions {
   readonly role: string | null;
   /** What current_tenant_id() reads; null: what it was, else app.current_tenant_id. */
   readonly variable: string | null;
+  /** Have policies believe sealed contexts alone; where they do already, they go on to. */
+  readonly isSealed: boolean;
   /** Do everything, tell it, and roll back. */
   readonly isDryRun: boolean;
   /** The variables that pgvpd sets; null: not known. */
@@ -61,11 +64,15 @@ export async function setup(
     const before = await stateOf(transaction, schema);
     await transaction`SELECT pg_catalog.set_config('pgvpd.app_role', ${options.role ?? ""}, true),
       pg_catalog.set_config('pgvpd.tenant_variable', ${options.variable ?? ""}, true)`;
+    const wasSealed = await isSealed(transaction);
     for (const { text } of SCRIPTS) await transaction.unsafe(text);
+    // The scripts have put the functions of a database that is not sealed back.
+    if (wasSealed || options.isSealed) await installSealed(transaction);
     const after = await stateOf(transaction, schema);
     const changes = changesBetween(before, after);
     for (const change of changes) print(`  ${change}`);
     if (changes.length === 0) print("  everything is there already");
+    if (wasSealed) print("  the context is sealed, and stays so");
     notices.print();
     await compareVariables(transaction, schema, options.contextVariables, warn);
     if (options.isDryRun) print("Nothing has been changed: this was a dry run.");

@@ -24,6 +24,11 @@ export function isLocalHost(host: string): boolean {
     /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
+/** True for addresses that only this machine itself reaches. */
+export function isLoopback(host: string): boolean {
+  return isLocalHost(host) && host !== "::" && host !== "0.0.0.0";
+}
+
 /** One host. IPv6 addresses lose their brackets and take their canonical spelling. */
 export function host(): ValueType<string> {
   return {

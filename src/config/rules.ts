@@ -1,7 +1,7 @@
 // What must hold between settings, on the values that all layers together result in.
 
 import { definitionOf, type SettingKey, SETTINGS, type Settings } from "./definitions.ts";
-import { isLocalHost, isSocketDirectory } from "./hosts.ts";
+import { isLocalHost, isLoopback, isSocketDirectory } from "./hosts.ts";
 import { type Origin, originText, type Problem } from "./problems.ts";
 
 /** The merged values and where each came from. */
@@ -146,9 +146,40 @@ function atMost(key: SettingKey, other: SettingKey): Rule {
   };
 }
 
+const ADMIN_RULES: readonly Rule[] = [
+  {
+    keys: ["admin_port", "admin_host"],
+    check: ({ adminPort, adminHost }) =>
+      adminPort !== null && isSocketDirectory(adminHost)
+        ? ["admin_host", '"admin_host" must be an address: the admin API has no unix socket']
+        : null,
+  },
+  {
+    keys: ["admin_host", "admin_port", "admin_token", "admin_open_to"],
+    check: ({ adminPort, adminHost, adminToken, adminOpenTo }) =>
+      adminPort !== null && adminToken === null && adminOpenTo !== "anywhere" &&
+        !isLoopback(adminHost)
+        ? [
+          "admin_host",
+          '"admin_host" is not this machine alone and needs "admin_token" ' +
+          '(or "admin_open_to" = anywhere, which lets everybody who reaches it stop pgvpd)',
+        ]
+        : null,
+  },
+  {
+    keys: ["admin_users", "admin_token", "auth_file"],
+    check: ({ adminUsers, adminToken, authFile }) =>
+      adminUsers !== null && adminToken === null && authFile === null
+        ? ["admin_users", '"admin_users" is set and needs "admin_token" or "auth_file"']
+        : null,
+  },
+  needs("audit_log", "audit_file", "is file and", (settings) => settings.auditLog === "file"),
+];
+
 const RULES: readonly Rule[] = [
   ...TLS_RULES,
   ...POOLING_RULES,
+  ...ADMIN_RULES,
   {
     keys: ["tenant_key", "context_variables"],
     check: ({ tenantKey, contextVariables }) => {
@@ -268,6 +299,10 @@ export function ruleWarnings(merged: Merged): string[] {
       : settings.resolverUser === null
       ? idle(["resolver_password", "resolver_database"], 'without "resolver_user"')
       : []),
+    ...(settings.adminPort === null
+      ? idle(["admin_host", "admin_open_to", "admin_names"], 'without "admin_port"')
+      : []),
+    ...(settings.auditLog === "file" ? [] : idle(["audit_file"], 'without "audit_log" = file')),
     ...(settings.listenHost.some(isSocketDirectory)
       ? []
       : idle(["unix_socket_mode"], 'without a unix socket directory in "listen_host"')),

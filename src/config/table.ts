@@ -4,6 +4,7 @@
 
 import { host, listenHosts } from "./hosts.ts";
 import type { Row } from "./row.ts";
+import { ADMIN } from "./table_admin.ts";
 import { POOLING } from "./table_pooling.ts";
 import { RESOLVERS } from "./table_resolvers.ts";
 import { SEAL } from "./table_seal.ts";
@@ -165,14 +166,7 @@ export const TABLE = {
   ...TLS,
   ...TENANTS,
   ...RESOLVERS,
-  admin_port: {
-    group: "Admin",
-    type: portNumber(0),
-    default: null,
-    example: "9090",
-    sentence: "Port for health, metrics and status over HTTP.",
-    available: false,
-  },
+  ...ADMIN,
   log_level: {
     group: "Logging",
     type: choice(["debug", "info", "warn", "error"], { synonyms: { warning: "warn" } }),

@@ -4,6 +4,7 @@
 import { BackendMessage, HEADER_SIZE, TransactionStatus } from "../codec/codes.ts";
 import { Framer } from "../codec/framer.ts";
 import { Flow, type Inbox } from "../net/buffers.ts";
+import type { Tally } from "../meters.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import { ReplyLedger } from "../protocol/ledger.ts";
 import type { ReplyFates } from "../protocol/fates.ts";
@@ -78,6 +79,11 @@ export class Backend {
     this.parameters = parameters;
     this.#capture = new Capture(parameters);
     this.ended = this.#over.promise;
+  }
+
+  /** Counts the server's errors by the class of their SQLSTATE; null: nobody does. */
+  set errors(errors: Tally | null) {
+    this.#capture.errors = errors;
   }
 
   /** Begins to read, once there is somebody to read for. */
@@ -200,6 +206,7 @@ export class Backend {
         this.stop = Stop.Withhold;
         return true;
       default:
+        if (type === BackendMessage.ErrorResponse) this.#capture.begin(type, bodyRemaining);
         this.ledger.reply(type);
         if (type === BackendMessage.CopyInResponse && this.fates !== null) {
           this.fates.unitsDropped(this.ledger.syncsDropped);

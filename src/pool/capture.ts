@@ -2,6 +2,7 @@
 
 import { BackendMessage } from "../codec/codes.ts";
 import { MessageReader } from "../codec/reader.ts";
+import type { Tally } from "../meters.ts";
 
 /** A longer ParameterStatus is passed on unread; the longest value PostgreSQL reports is a path. */
 const SIZE_MAX = 8 * 1024;
@@ -11,6 +12,9 @@ const PARAMETERS_MAX = 100;
 const CONTEXT_LOST: ReadonlySet<string> = new Set(["RESET", "DISCARD ALL"]);
 /** Completion tags of statements that deallocate every prepared statement. */
 const STATEMENTS_LOST: ReadonlySet<string> = new Set(["DEALLOCATE ALL", "DISCARD ALL"]);
+
+/** For who collects no ParameterStatus. */
+export const NO_PARAMETERS = new Map<string, string>();
 
 /** Collects one body, however it is cut, and draws its conclusion. */
 export class Capture {
@@ -26,8 +30,11 @@ export class Capture {
   #body: Uint8Array = new Uint8Array(64);
   #size = 0;
 
-  /** @param parameters where a ParameterStatus is entered. */
-  constructor(readonly parameters: Map<string, string>) {}
+  /**
+   * @param parameters where a ParameterStatus is entered.
+   * @param errors counts ErrorResponses by the class of their SQLSTATE; null: nobody does.
+   */
+  constructor(readonly parameters: Map<string, string>, public errors: Tally | null = null) {}
 
   /** A message has begun. */
   begin(type: number, bodySize: number): void {
@@ -52,6 +59,7 @@ export class Capture {
   }
 
   #conclude(reader: MessageReader): void {
+    if (this.#type === BackendMessage.ErrorResponse) return this.#countError(reader);
     const name = reader.cstring();
     if (this.#type === BackendMessage.CommandComplete) {
       if (CONTEXT_LOST.has(name)) this.contextLost = true;
@@ -59,6 +67,13 @@ export class Capture {
       if (name === "DEALLOCATE") this.statementLost = true;
     } else if (this.parameters.has(name) || this.parameters.size < PARAMETERS_MAX) {
       this.parameters.set(name, reader.cstring());
+    }
+  }
+
+  /** The fields of an ErrorResponse: a letter and a text each; `C` is the SQLSTATE. */
+  #countError(reader: MessageReader): void {
+    for (let field = reader.cstring(); field !== ""; field = reader.cstring()) {
+      if (field[0] === "C") return this.errors?.add(field.slice(1, 3));
     }
   }
 }

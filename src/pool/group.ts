@@ -83,7 +83,12 @@ export class Group implements PoolGroup {
   #yielding: GroupedPool | null = null;
   #yieldedAt = -Infinity;
 
-  constructor(private readonly pools: Map<string, GroupedPool>, maxTotal: number) {
+  /** @param onGone is told of a pool that is no more in `pools`. */
+  constructor(
+    private readonly pools: Map<string, GroupedPool>,
+    maxTotal: number,
+    private readonly onGone: (pool: GroupedPool) => void = () => {},
+  ) {
     this.#maxTotal = maxTotal;
   }
 
@@ -134,7 +139,9 @@ export class Group implements PoolGroup {
 
   settled(pool: GroupedPool): void {
     this.#starved.delete(pool);
-    if (this.pools.get(pool.name) === pool && pool.isUnused) this.pools.delete(pool.name);
+    if (this.pools.get(pool.name) !== pool || !pool.isUnused) return;
+    this.pools.delete(pool.name);
+    this.onGone(pool);
   }
 
   /** Gives places to the starved, the oldest waiter first. */

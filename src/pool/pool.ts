@@ -163,6 +163,13 @@ export class Pool<M extends PoolMember> implements GroupedPool {
     this.#reaper.reap();
   }
 
+  /** Has every member replaced: idle ones now, the others as they come back. Returns how many. */
+  drain(): number {
+    const count = this.#slots.retire();
+    this.#reaper.reap();
+    return count;
+  }
+
   get stats(): PoolStats {
     const { idle, checking, leased: active } = this.#slots.count;
     return {

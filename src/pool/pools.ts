@@ -5,7 +5,8 @@ import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { systemClock } from "./clock.ts";
 import { EVERYBODY, type TenantShare } from "./fairness.ts";
-import { Group } from "./group.ts";
+import { addCounters, countersOf, NOTHING_DONE, type PoolCounters } from "./counters.ts";
+import { Group, type GroupedPool } from "./group.ts";
 import {
   type Connector,
   type Lease,
@@ -38,6 +39,8 @@ export class Pools<M extends PoolMember> {
   readonly #settings: PoolsOptions;
   readonly #group: Group;
   readonly #surroundings: PoolSurroundings;
+  /** What pools have done that are not there any more. */
+  #past: PoolCounters = NOTHING_DONE;
   #closing: Promise<void> | null = null;
 
   /** @param connectorFor is asked once for each pool that is made. */
@@ -47,7 +50,9 @@ export class Pools<M extends PoolMember> {
     { clock = systemClock, random = Math.random }: Omit<PoolSurroundings, "group"> = {},
   ) {
     this.#settings = { ...options };
-    this.#group = new Group(this.#pools, options.maxTotal);
+    const onGone = (pool: GroupedPool) =>
+      this.#past = addCounters(this.#past, countersOf((pool as Pool<M>).stats));
+    this.#group = new Group(this.#pools, options.maxTotal, onGone);
     this.#surroundings = { clock, random, group: this.#group };
   }
 
@@ -82,6 +87,11 @@ export class Pools<M extends PoolMember> {
     return this.#pools.get(key)?.checkoutNow(contextKey, share) ?? null;
   }
 
+  /** {@linkcode Pool.drain} of the pool with this key; null when there is none. */
+  drain(key: string): number | null {
+    return this.#pools.get(key)?.drain() ?? null;
+  }
+
   get options(): PoolsOptions {
     return this.#settings;
   }
@@ -105,6 +115,11 @@ export class Pools<M extends PoolMember> {
   /** Of every pool there is now, by key. */
   get stats(): Map<string, PoolStats> {
     return new Map([...this.#pools].map(([key, pool]) => [key, pool.stats]));
+  }
+
+  /** What all pools have done since the start, those that are gone included. */
+  get totals(): PoolCounters {
+    return [...this.stats.values()].map(countersOf).reduce(addCounters, this.#past);
   }
 
   /** {@linkcode Pool.close} of all. */

@@ -89,6 +89,8 @@ export class Slot<M> {
   wasUsed = false;
   /** When it became idle the last time. */
   idleSince = 0;
+  /** Its lifetime is over, however old it is. */
+  isRetired = false;
   /** Tells whose it is that it is done with it; null while it is nobody's. */
   endUse: (() => void) | null = null;
 
@@ -104,7 +106,7 @@ export class Slot<M> {
 
   /** When its lifetime is over. */
   expiry(lifetimeMs: number): number {
-    return this.openedAt + this.lifetimeShare * lifetimeMs;
+    return this.isRetired ? -Infinity : this.openedAt + this.lifetimeShare * lifetimeMs;
   }
 }
 
@@ -116,6 +118,7 @@ export class Slot<M> {
 export class Slots<M extends PoolMember> {
   readonly idle: Slot<M>[] = [];
   readonly count = { idle: 0, checking: 0, leased: 0 };
+  readonly #all = new Set<Slot<M>>();
 
   get size(): number {
     return this.count.idle + this.count.checking + this.count.leased;
@@ -123,6 +126,7 @@ export class Slots<M extends PoolMember> {
 
   add(slot: Slot<M>): void {
     assert(slot.state === "leased");
+    this.#all.add(slot);
     this.count.leased++;
   }
 
@@ -131,11 +135,17 @@ export class Slots<M extends PoolMember> {
     if (slot.state === "idle") this.idle.splice(this.idle.lastIndexOf(slot), 1);
     this.count[slot.state]--;
     slot.state = to;
-    if (to === "gone") return;
+    if (to === "gone") return void this.#all.delete(slot);
     this.count[to]++;
     if (to !== "idle") return;
     slot.idleSince = now;
     this.idle.push(slot);
+  }
+
+  /** The lifetime of all that there are is over; returns how many. */
+  retire(): number {
+    for (const slot of this.#all) slot.isRetired = true;
+    return this.#all.size;
   }
 
   /**

@@ -1,5 +1,6 @@
 // What a session is doing, seen through its relay: for those who look at all sessions now and then.
 
+import { NO_TRAFFIC, type Traffic } from "../meters.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
 import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
@@ -11,6 +12,7 @@ export type AnyRelay = Relay | PooledRelay | TransactionRelay | null;
 
 export function activityOf(relay: AnyRelay): Activity {
   if (relay === null) return "busy";
+  if (relay.hold.isWaiting) return "waiting";
   if (relay instanceof Relay) {
     if (!relay.answeredAll) return "busy";
     return relay.outsideTransaction ? "idle" : "in transaction";
@@ -33,12 +35,19 @@ export function isPooled(relay: AnyRelay): boolean {
   return !(relay instanceof Relay);
 }
 
+/** What a session has moved, and what has been answered to it. */
+export function usageOf(relay: AnyRelay): Traffic {
+  if (relay === null) return NO_TRAFFIC;
+  const { bytesFromClient: bytesIn, bytesFromUpstream: bytesOut, timer } = relay;
+  return { bytesIn, bytesOut, transactions: timer.transactions, queries: timer.queries };
+}
+
 export function trafficOf(relay: AnyRelay): number {
   return relay === null ? 0 : relay.bytesFromClient + relay.bytesFromUpstream;
 }
 
 export function transactionsOf(relay: AnyRelay): number {
-  return relay === null || relay instanceof Relay ? 0 : relay.transactions;
+  return relay === null || relay instanceof Relay ? 0 : relay.timer.transactions;
 }
 
 function backendActivity(member: PooledBackend | null): Activity {

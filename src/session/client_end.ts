@@ -14,9 +14,11 @@ import {
   STILL_RUNNING,
   UPSTREAM_LOST,
 } from "./farewell.ts";
-import type { ClientEnding } from "./pooled_relay.ts";
+import { TransactionHold } from "./hold.ts";
+import type { ClientEnding } from "./endings.ts";
+import { RequestTimer } from "./request_timer.ts";
 
-export type { ClientEnding } from "./pooled_relay.ts";
+export type { ClientEnding } from "./endings.ts";
 
 /** What a relay is towards its client; the moving of bytes is the subclass's. */
 export abstract class ClientEnd {
@@ -26,6 +28,9 @@ export abstract class ClientEnd {
   failure: PgError | null = null;
   bytesFromClient = 0;
   bytesFromUpstream = 0;
+  /** May be another one before anything has been moved. */
+  timer = new RequestTimer();
+  readonly hold = new TransactionHold();
   /** Resolves when the session is over. */
   protected readonly over = Promise.withResolvers<void>();
   protected ending: ClientEnding | null = null;
@@ -46,6 +51,10 @@ export abstract class ClientEnd {
   /** The backend of the moment. */
   protected abstract get backend(): Backend | null;
 
+  get betweenTransactions(): boolean {
+    return this.backend === null || this.backend.idle;
+  }
+
   /** Whole messages have been sent. */
   abstract get sentWhole(): boolean;
 
@@ -64,6 +73,7 @@ export abstract class ClientEnd {
   /** The first way in which it ends counts. */
   protected end(ending: ClientEnding): void {
     this.ending ??= ending;
+    this.hold.end();
     this.over.resolve();
   }
 
@@ -83,6 +93,12 @@ export abstract class ClientEnd {
         .catch((error) => this.fail(error));
     }
     return this.renewing;
+  }
+
+  /** Waits until what the client has sent may pass; `type` is its first byte. */
+  protected async passage(type: number): Promise<void> {
+    if (this.gate !== null) await Promise.race([this.gate.promise, this.over.promise]);
+    if (this.ending === null) await this.hold.pass(this, type);
   }
 
   /** To the client, while everything else waits. */

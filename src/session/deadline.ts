@@ -5,19 +5,44 @@ import { PgError } from "../codec/error.ts";
 
 /** Ends waiting when the time is up. Dispose of it when the handshake is over. */
 export class Deadline implements Disposable {
-  /** What is going on, to follow "while": the error names it. */
-  phase: string;
+  #phase: string;
+  #phaseSince = performance.now();
+  readonly #times = new Map<string, number>();
   readonly #controller = new AbortController();
   readonly #expired: Promise<never>;
   readonly #timer: ReturnType<typeof setTimeout>;
 
   constructor(milliseconds: number, phase: string) {
-    this.phase = phase;
+    this.#phase = phase;
     this.#expired = new Promise((_, reject) => {
       this.signal.addEventListener("abort", () => reject(this.signal.reason), { once: true });
     });
     this.#expired.catch(() => {}); // it may pass while nobody waits
     this.#timer = setTimeout(() => this.#controller.abort(this.#error(milliseconds)), milliseconds);
+  }
+
+  /** What is going on, to follow "while": the error names it. */
+  get phase(): string {
+    return this.#phase;
+  }
+
+  set phase(phase: string) {
+    if (phase === this.#phase) return;
+    this.#endPhase();
+    this.#phase = phase;
+  }
+
+  /** How long it took so far, in milliseconds, by phase. */
+  get times(): ReadonlyMap<string, number> {
+    this.#endPhase();
+    return this.#times;
+  }
+
+  #endPhase(): void {
+    const now = performance.now();
+    const before = this.#times.get(this.#phase) ?? 0;
+    this.#times.set(this.#phase, before + now - this.#phaseSince);
+    this.#phaseSince = now;
   }
 
   /** Aborts, with the error as its reason, when the time is up. */

@@ -15,6 +15,13 @@ export const UPSTREAM_LOST: Uint8Array = new PgError(
   { hint: "Reconnect. A statement that was running may or may not have taken effect." },
 ).encode();
 
+/** Only a new session can have another context. */
+export const CONTEXT_CHANGED = new PgError(
+  SqlState.AdminShutdown,
+  "terminating connection because the session context has changed",
+  { hint: "Reconnect." },
+);
+
 /** The client has sent more behind a RESET, or half a message: nothing of pgvpd's can go between. */
 export function cannotRestore(): PgError {
   return PgError.protocolViolation(

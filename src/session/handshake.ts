@@ -18,6 +18,7 @@ import {
 } from "../context/tenant_key.ts";
 import { decodeUsername, parseUsername, type UsernameRules } from "../context/username.ts";
 import type { LogFields, Logger } from "../log.ts";
+import type { Meters } from "../meters.ts";
 import { Inbox } from "../net/buffers.ts";
 import { writeAll } from "../net/transport.ts";
 import type { Sealing } from "../pool/sealing.ts";
@@ -25,6 +26,7 @@ import type { AddressLimit } from "./address_limit.ts";
 import { refuseBlocked } from "./authentication.ts";
 import { forwardCancel } from "./cancel.ts";
 import type { CancelKeys } from "./cancel_keys.ts";
+import { type ConsoleAccess, consoleUser, operate, type Operating } from "./console.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
 import type { ContextHolder, LiveContext, ResolverClient } from "./live_context.ts";
@@ -34,10 +36,13 @@ import type { GuardOptions } from "./guard.ts";
 import { lend, type Lent, type Pooling, type PoolTarget, type Route } from "./lending.ts";
 import { type ClientTls, openClient, type StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
+import type { LoginSoFar, SessionFacts } from "./records.ts";
 import type { Resolvers } from "./resolving.ts";
 import { lendOwn } from "./own_connection.ts";
 import { share as shareBackends, type Shared } from "./sharing.ts";
 import type { Tenants } from "./tenants.ts";
+
+export type { SessionFacts } from "./records.ts";
 
 /** The largest message that is held whole during a handshake; PostgreSQL sends none near it. */
 export const HANDSHAKE_MESSAGE_SIZE_MAX = 64 * 1024;
@@ -72,20 +77,15 @@ export interface HandshakeOptions extends UsernameRules {
   readonly sealing: () => Sealing | null;
   /** What a client's statements are looked at for; null: for nothing. */
   readonly guard: GuardOptions | null;
+  readonly meters: Meters;
+  /** Null without a console. */
+  readonly console: ConsoleAccess | null;
   /** The keys of sessions that a cancel request may mean; null: every key is the server's. */
   readonly cancelKeys: CancelKeys | null;
 }
 
-/** Who is connected, as log records and admission know it. */
-export interface SessionFacts {
-  readonly role: string;
-  readonly database: string;
-  /** The first of the context's values; null for a bypass user. */
-  readonly tenant: string | null;
-}
-
-/** A client that may speak: on a connection of its own, on one that it is lent, or on many. */
-export type Established = Dedicated | Lent | Shared;
+/** A client that may speak: on a connection of its own, on one it is lent, on many; to pgvpd. */
+export type Established = Dedicated | Lent | Shared | Operating;
 
 /** A server connection that is the client's alone. */
 export interface Dedicated {
@@ -96,8 +96,12 @@ export interface Dedicated {
 
 /** Whose handshake it is. */
 export interface HandshakeTarget extends PoolTarget, ContextHolder {
+  /** What is told of it. */
+  readonly login: LoginSoFar;
   /** Called once, when the start-up message has been understood. */
   identified(login: Pick<Login, "facts" | "tenant" | "route">): void;
+  /** Called instead, when it is an operator who wants the console. */
+  operates(user: string): void;
   /** Called at most once: the session disposes of it at its end. */
   resolvedBy(live: LiveContext): void;
 }
@@ -136,15 +140,27 @@ export async function handshake(
 ): Promise<Established | null> {
   const first = await openClient(client, options.clientTls, deadline);
   if (first.kind === "cancel") {
-    await passCancelOn(first.packet, client.transport.peer, options, deadline);
+    const isKnown = await passCancelOn(first.packet, client.transport.peer, options, deadline);
+    options.meters.cancels.add(isKnown ? "forwarded" : "unknown");
     return null;
   }
+  target.login.isEncrypted = first.encryption !== null;
   if (options.refusal !== null) throw options.refusal;
   if (first.encryption === null && !options.clearAllowed) throw encryptionRequired(options);
+  const said = (name: string) => findParameter(first.message.parameters, name);
+  const user = said("user");
+  target.login.user = user === null ? null : new TextDecoder().decode(user);
+  target.login.applicationName = new TextDecoder().decode(said("application_name") ?? undefined);
+  const operator = consoleUser(first, options.console);
+  if (operator !== null) {
+    target.operates(operator);
+    return await operate(client, operator, first, options.console!, options.failures, deadline);
+  }
   const login = prepareLogin(first, options);
   target.identified(login);
+  target.login.context = login.context;
   if (login.context !== null) log.debug("client identified", contextFields(login.context));
-  const { context, facts, user, tenant, route, resolved } = login;
+  const { context, facts, tenant, route, resolved } = login;
   if (tenant !== null) options.tenants.check(tenant);
   const live = resolved === null ? null : options.resolvers.begin(resolved, target);
   if (live !== null) target.resolvedBy(live);
@@ -152,8 +168,9 @@ export async function handshake(
     const { role, database } = facts;
     const { settings: tenantSettings } = options.tenants.policyOf(tenant);
     const share = () => options.tenants.policyOf(tenant).share;
+    target.login.method = options.pooling.method;
     const who = {
-      ...{ user, role, database, context, live, startup: first },
+      ...{ user: login.user, role, database, context, live, startup: first },
       ...{ share, tenantSettings, route },
     };
     const serve = options.pooling.mode === "session" ? lend : shareBackends;
@@ -163,23 +180,28 @@ export async function handshake(
   return await connectDedicated(client, login, live, { deadline, options, log, target });
 }
 
-/** On one of pgvpd's own keys, its session decides; without pools every key is the server's. */
+/**
+ * On one of pgvpd's own keys, its session decides; without pools every key is the server's.
+ *
+ * @returns whether somebody was told.
+ */
 async function passCancelOn(
   packet: Uint8Array,
   peer: string,
   { pooling, routeOf, cancelKeys }: HandshakeOptions,
   deadline: Deadline,
-): Promise<void> {
+): Promise<boolean> {
   if (pooling === null) {
     const session = cancelKeys?.find(packet) ?? null;
-    if (session !== null) return await session.cancel();
-    return await forwardCancel(packet, routeOf(null).dial, deadline);
+    await (session?.cancel() ?? forwardCancel(packet, routeOf(null).dial, deadline));
+    return true;
   }
-  if (!pooling.badCancels.allows(peer)) return;
+  if (!pooling.badCancels.allows(peer)) return false;
   const session = pooling.cancelKeys.find(packet);
   // A key that fits nobody is dropped without a word.
   if (session === null) pooling.badCancels.failed(peer);
   else await session.cancel();
+  return session !== null;
 }
 
 /** What a login that is relayed needs besides the client. */
@@ -317,7 +339,7 @@ async function attempt(
     const login = new LoginRelay(
       ...[client, upstream, context, deadline, onAuthenticated, resolving, isSealed] as const,
     );
-    await login.run();
+    await login.run().finally(() => target.login.method = login.method);
     const { cancelRequest, leftContext } = login;
     if (leftContext === null || !isSealed) return { upstream, cancelRequest };
     const relayed = { client, upstream, context: leftContext, cancelRequest };

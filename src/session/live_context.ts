@@ -105,6 +105,11 @@ export class LiveContext implements Disposable {
     return this.#eventsSeen < this.#events;
   }
 
+  /** As it was derived last; null before. */
+  get context(): SessionContext | null {
+    return this.#context;
+  }
+
   /**
    * Derives the context. When it is the same as before, it is the same object.
    *

@@ -19,11 +19,12 @@ import {
   SqlState,
 } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
-import { cancelRequestFor, saysChannelBinding } from "../codec/frontend.ts";
+import { cancelRequestFor } from "../codec/frontend.ts";
 import { readInt32 } from "../codec/reader.ts";
 import { ContextConfirmation, type SessionContext } from "../context/context.ts";
 import type { Inbox } from "../net/buffers.ts";
 import { writeAll } from "../net/transport.ts";
+import { bindingImpossible, saysChannelBinding } from "./channel_binding.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone, UpstreamRefused } from "./endings.ts";
 import type { LoginResolving } from "./login_resolving.ts";
@@ -54,6 +55,13 @@ const UNREAD: ReadonlySet<number> = new Set<number>([
   BackendMessage.NoticeResponse,
 ]);
 
+/** What the requests of a server are called, as in pg_hba.conf. */
+const METHODS: ReadonlyMap<number, string> = new Map<number, string>([
+  [AuthenticationRequest.CleartextPassword, "cleartext"],
+  [AuthenticationRequest.MD5Password, "md5"],
+  [AuthenticationRequest.SASL, "scram"],
+]);
+
 /** The client hashes the name that it knows, `app_user.acme`; the server knows another. */
 const MD5_HINT = "An MD5 password is hashed together with the user name and cannot match behind " +
   "pgvpd. Store it anew: SET password_encryption = 'scram-sha-256'; ALTER ROLE … PASSWORD …";
@@ -78,7 +86,8 @@ export class LoginRelay {
   #outgoing: Uint8Array[] = [];
   #heard = false;
   #confirmation: ContextConfirmation | null = null;
-  #askedForMd5 = false;
+  /** How the server has asked who it is; null: it has not. */
+  method: string | null = null;
   /** The server has offered to bind to its own TLS channel, and the client is not to know. */
   #bindingWithheld = false;
   /** The packet that cancels what the server does for this client; null when it gave no key. */
@@ -238,7 +247,7 @@ export class LoginRelay {
       this.#outgoing.push(narrowed);
       this.#heard = true;
     }
-    this.#askedForMd5 ||= request === AuthenticationRequest.MD5Password;
+    if (request !== AuthenticationRequest.Ok) this.method ??= METHODS.get(request) ?? "other";
     if (request === AuthenticationRequest.Ok) this.#phase = "greeting";
     else if (request !== AuthenticationRequest.SASLFinal) this.#asked = true;
   }
@@ -249,7 +258,7 @@ export class LoginRelay {
       const message = this.upstream.bytes.slice(this.upstream.start, this.upstream.start + size);
       throw new RefusedAtOnce(fields, message);
     }
-    if (this.#askedForMd5 && this.context !== null) {
+    if (this.method === "md5" && this.context !== null) {
       this.#outgoing.push(withHint(this.upstream.bytes, start, end, MD5_HINT));
       this.upstream.take(size);
     } else {
@@ -371,18 +380,6 @@ export class LoginRelay {
       }),
     );
   }
-}
-
-function bindingImpossible(): PgError {
-  return new PgError(
-    SqlState.InvalidAuthorizationSpecification,
-    "SCRAM with channel binding cannot be relayed: client and server are on two TLS connections",
-    {
-      detail: "The client supports channel binding, and the upstream server demands to hear so.",
-      hint: "Let pgvpd authenticate the client (pool_mode = session), " +
-        "or connect with channel_binding=disable.",
-    },
-  );
 }
 
 function malformed(): PgError {

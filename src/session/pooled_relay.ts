@@ -10,6 +10,7 @@ import { Flow, type Inbox, joined } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import { type Backend, type BackendConsumer, Stop } from "../pool/backend.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
+import type { ClientEnding } from "./endings.ts";
 import {
   cannotRestore,
   elapsed,
@@ -19,24 +20,11 @@ import {
   STILL_RUNNING,
   UPSTREAM_LOST,
 } from "./farewell.ts";
+import { TransactionHold } from "./hold.ts";
+import { RequestTimer } from "./request_timer.ts";
 
 /** A ReadyForQuery as a whole. */
 const READY_SIZE = HEADER_SIZE + 1;
-
-/** How a client has left. */
-export type ClientEnding =
-  /** It has said Terminate: what it asked for before that is still to be done. */
-  | "terminated"
-  /** It has closed its side when nothing was under way, or has read everything after that. */
-  | "closed"
-  /** It is not there any more. */
-  | "vanished"
-  /** It does not keep to the protocol. */
-  | "confused"
-  /** The server's side is over. */
-  | "upstream"
-  /** pgvpd has ended it. */
-  | "pgvpd";
 
 const CONFUSED: Uint8Array = PgError.protocolViolation("invalid message length").encode();
 const NOTHING_COUNTED = new Uint8Array(256);
@@ -49,9 +37,9 @@ export class PooledRelay implements BackendConsumer {
   /** Why pgvpd itself has ended the session; null when it had no reason of its own. */
   failure: PgError | null = null;
   bytesFromClient = 0;
-  /** Transactions that were served. */
-  transactions = 0;
   bytesFromUpstream = 0;
+  readonly timer: RequestTimer;
+  readonly hold = new TransactionHold();
   readonly #client: Transport;
   readonly #member: PooledBackend;
   readonly #backend: Backend;
@@ -80,7 +68,8 @@ export class PooledRelay implements BackendConsumer {
   #farewell: Uint8Array | null = null;
 
   /** @param member established for this client; `run` takes what comes from it. */
-  constructor(client: Inbox, member: PooledBackend) {
+  constructor(client: Inbox, member: PooledBackend, timer: RequestTimer = new RequestTimer()) {
+    this.timer = timer;
     this.#client = client.transport;
     this.#member = member;
     this.#backend = member.backend;
@@ -117,6 +106,10 @@ export class PooledRelay implements BackendConsumer {
     return this.#backend.idle && this.sentWhole && this.#gate === null && !this.#writingToClient;
   }
 
+  get betweenTransactions(): boolean {
+    return this.#backend.idle;
+  }
+
   /** Whole messages have been sent: something may be sent behind them. */
   get sentWhole(): boolean {
     return this.#requests.atBoundary && this.#cutHeader.length === 0;
@@ -144,7 +137,7 @@ export class PooledRelay implements BackendConsumer {
     let at = 0;
     while (at < end) {
       at = backend.walk(bytes, at, end);
-      if (backend.stop === Stop.Ready && backend.idle) this.transactions++;
+      if (backend.stop === Stop.Ready && backend.ledger.settled) this.timer.answered(backend.idle);
       if (backend.stop === Stop.ContextLost) {
         this.#restoreDue = true;
         return this.#splitAt(bytes, at);
@@ -159,6 +152,7 @@ export class PooledRelay implements BackendConsumer {
 
   #end(ending: ClientEnding): void {
     this.#ending ??= ending;
+    this.hold.end();
     this.#over.resolve();
   }
 
@@ -203,9 +197,14 @@ export class PooledRelay implements BackendConsumer {
       }
       this.bytesFromClient += bytes.length;
       if (this.#gate !== null) await Promise.race([this.#gate.promise, this.#over.promise]);
+      if (this.hold.isOn) await this.hold.pass(this, bytes[0]!);
       if (this.#member.isSealDue && this.#backend.idle && this.sentWhole) await this.#renewSeal();
       if (this.#ending !== null) break;
-      if (this.#cutHeader.length > 0) bytes = this.#behindCutHeader(bytes);
+      this.timer.asked();
+      if (this.#cutHeader.length > 0) {
+        bytes = joined(this.#cutHeader, bytes);
+        this.#cutHeader = NO_BYTES;
+      }
       const size = this.#enter(bytes);
       if (size > 0) {
         this.#sending = this.#toUpstream(bytes, size);
@@ -241,12 +240,6 @@ export class PooledRelay implements BackendConsumer {
       ledger.request(requests.type);
     }
     return at;
-  }
-
-  #behindCutHeader(bytes: Uint8Array): Uint8Array {
-    const whole = joined(this.#cutHeader, bytes);
-    this.#cutHeader = NO_BYTES;
-    return whole;
   }
 
   async #toUpstream(bytes: Uint8Array, size: number): Promise<boolean> {

@@ -3,8 +3,10 @@
 
 import { BackendMessage, FrontendMessage, TransactionStatus } from "../codec/codes.ts";
 import { ANSWERS, Framer, REQUESTS_ANSWERED } from "../codec/framer.ts";
+import type { Tally } from "../meters.ts";
 import { Flow, type Inbox } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
+import { Capture, NO_PARAMETERS } from "../pool/capture.ts";
 import {
   elapsed,
   lingering,
@@ -13,6 +15,8 @@ import {
   STILL_RUNNING,
   UPSTREAM_LOST,
 } from "./farewell.ts";
+import { TransactionHold } from "./hold.ts";
+import { RequestTimer } from "./request_timer.ts";
 
 /** Requests that a Sync must follow: a batch has been begun. */
 const BATCH_TYPES = new Uint8Array(256);
@@ -42,6 +46,9 @@ export class Relay {
   readonly #upstreamFlow: Flow;
   readonly #requests = new Framer(REQUESTS_ANSWERED);
   readonly #answers = new Framer(ANSWERS);
+  readonly #errors: Capture;
+  readonly timer: RequestTimer;
+  readonly hold = new TransactionHold();
   readonly #over = Promise.withResolvers<void>();
   #upstreamEnded = false;
   #writingToClient = false;
@@ -51,7 +58,15 @@ export class Relay {
   /** To be said now, by the pump that alone writes to the client. */
   #lastWord: Uint8Array = UPSTREAM_LOST;
 
-  constructor(client: Inbox, upstream: Inbox) {
+  /** @param errors counts the server's errors by class; null: nobody does. */
+  constructor(
+    client: Inbox,
+    upstream: Inbox,
+    timer: RequestTimer = new RequestTimer(),
+    errors: Tally | null = null,
+  ) {
+    this.timer = timer;
+    this.#errors = new Capture(NO_PARAMETERS, errors);
     this.#client = client.transport;
     this.#upstream = upstream.transport;
     this.#clientFlow = new Flow(client);
@@ -98,6 +113,10 @@ export class Relay {
       requests.counted === this.#answers.counted && !BATCH_TYPES[requests.type];
   }
 
+  get betweenTransactions(): boolean {
+    return this.answeredAll && this.outsideTransaction;
+  }
+
   /** Ends the session with a message as soon as it is idle. */
   drain(farewell: Uint8Array): void {
     this.#farewell = farewell;
@@ -110,6 +129,7 @@ export class Relay {
     this.#ending ??= "pgvpd";
     this.#lastWord = farewell;
     this.#upstream.close(); // ends the pump between two writes
+    this.hold.end();
     await lingering(this.#over.promise);
     this.#client.close(); // it does not read: the pump is inside a write
     await this.#over.promise;
@@ -136,6 +156,8 @@ export class Relay {
       }
       if (bytes === null) break;
       this.bytesFromClient += bytes.length;
+      if (this.hold.isOn) await this.hold.pass(this, bytes[0]!);
+      this.timer.asked();
       this.#requests.walk(bytes, 0, bytes.length);
       if (this.#upstreamEnded) continue; // read away: a reset would lose the last message
       try {
@@ -170,7 +192,8 @@ export class Relay {
         break;
       }
       this.bytesFromUpstream += bytes.length;
-      this.#answers.walk(bytes, 0, bytes.length);
+      this.#walkAnswers(bytes);
+      if (this.answeredAll) this.timer.answered(this.outsideTransaction);
       this.#writingToClient = true;
       try {
         let sent = await this.#client.write(bytes);
@@ -184,6 +207,23 @@ export class Relay {
     }
     this.#ending ??= "upstream";
     this.#upstreamEnded = true;
+    this.hold.end();
+  }
+
+  #walkAnswers(bytes: Uint8Array): void {
+    const answers = this.#answers;
+    const errors = this.#errors;
+    const end = bytes.length;
+    let at = 0;
+    while (at < end && !answers.lost) {
+      const from = at;
+      at = answers.step(bytes, at, end);
+      if (!answers.headerEnded) {
+        if (errors.active) errors.take(bytes, from, at, answers.bodyRemaining);
+      } else if (answers.type === BackendMessage.ErrorResponse) {
+        errors.begin(answers.type, answers.bodyRemaining);
+      }
+    }
   }
 
   /** The client is dead: the server's side ends, and what it was doing is to be cancelled. */
@@ -191,6 +231,7 @@ export class Relay {
     if (this.#ending === null && !this.idle) this.abandoned = true;
     this.#ending ??= "client";
     this.#upstream.close();
+    this.hold.end();
   }
 
   /**

@@ -53,6 +53,8 @@ export interface ResolverSurroundings {
   readonly clock?: Clock;
   /** Whether new sessions may have this upstream; null is that of all. */
   readonly isCurrent?: (upstream: string | null) => boolean;
+  /** A resolver has run, successfully or not; how long it took in milliseconds. */
+  readonly onRun?: (resolver: string, ms: number) => void;
 }
 
 /** Since the start. */
@@ -80,6 +82,7 @@ export class Resolvers implements Oracle {
   readonly #clock: Clock;
   readonly #isCurrent: (upstream: string | null) => boolean;
   readonly #connect: ResolverConnectionsOptions["connect"];
+  readonly #onRun: NonNullable<ResolverSurroundings["onRun"]>;
   readonly #executions = new Map<string, number>();
   readonly #errors = new Map<string, number>();
   #settings: ResolverSettings;
@@ -102,6 +105,7 @@ export class Resolvers implements Oracle {
     this.#isCurrent = surroundings.isCurrent ?? (() => true);
     this.#settings = settings;
     this.#connect = connect;
+    this.#onRun = surroundings.onRun ?? (() => {});
     this.#cache = new ResolverCache(() => this.#clock.now(), settings.resolverCacheSize);
     this.#openConnections();
   }
@@ -273,6 +277,8 @@ export class Resolvers implements Oracle {
       if (isReplaced && this.hasConnections) return await this.#run(question, call, runner, signal);
       count(this.#errors, name);
       throw this.#failed(resolver, database, error);
+    } finally {
+      this.#onRun(name, performance.now() - startedAt);
     }
   }
 

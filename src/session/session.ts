@@ -1,16 +1,14 @@
 // Session: one client connection, from its first byte to its last log record.
 
-import { SqlState } from "../codec/codes.ts";
-import { PgError } from "../codec/error.ts";
-import type { Logger } from "../log.ts";
+import type { PgError } from "../codec/error.ts";
+import type { LogFields, Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
-import { failureText } from "../pool/invalidation_listener.ts";
 import type { Transport } from "../net/transport.ts";
 import { activityOf, answersOf, isPooled, trafficOf, transactionsOf } from "./activity.ts";
 import type { AnyRelay } from "./activity.ts";
 import { forwardCancel } from "./cancel.ts";
+import { CONSOLE_DATABASE, ConsoleSession, type Operating } from "./console.ts";
 import { Deadline } from "./deadline.ts";
-import { reportOf } from "./endings.ts";
 import {
   type Dedicated,
   type Established,
@@ -23,22 +21,27 @@ import {
 import { checkIn } from "./check_in.ts";
 import type { Lent, Route } from "./lending.ts";
 import type { ContextChange, LiveContext } from "./live_context.ts";
-import { sayGoodbye } from "./farewell.ts";
-import { guarded, SUSPICIOUS } from "./guard.ts";
-import { type ClientEnding, PooledRelay } from "./pooled_relay.ts";
+import { CONTEXT_CHANGED, sayGoodbye } from "./farewell.ts";
+import { guarded } from "./guard.ts";
+import type { ClientEnding } from "./endings.ts";
+import { PooledRelay } from "./pooled_relay.ts";
+import { type LoginSoFar, type RecordOptions, SessionRecords } from "./records.ts";
 import { Relay } from "./relay.ts";
+import { RequestTimer } from "./request_timer.ts";
 import { RequestRewriter } from "./rewriting.ts";
 import type { Shared } from "./sharing.ts";
 import type { TenantTimeouts } from "./tenant_policies.ts";
 import type { TenantSession } from "./tenants.ts";
 import type { Activity, LimitedSession, TimeLimits } from "./time_limits.ts";
 import { TransactionRelay } from "./transaction_relay.ts";
+import { SessionView } from "./view.ts";
 
 /** What every session of a proxy is given. */
 export interface SessionOptions extends HandshakeOptions {
   /** For start-up, authentication and context together. */
   readonly handshakeMsMax: number;
   readonly limits: TimeLimits;
+  readonly observer: RecordOptions["observer"];
 }
 
 /** A client that will be refused is given this long to say what it wants. */
@@ -46,19 +49,14 @@ const REFUSED_HANDSHAKE_MS_MAX = 5_000;
 /** For telling the server that a query is to be cancelled. */
 const CANCEL_MS_MAX = 5_000;
 
-const CONTEXT_CHANGED = new PgError(
-  SqlState.AdminShutdown,
-  "terminating connection because the session context has changed",
-  { hint: "Reconnect." },
-);
-
 /** Owns the client's transport and whatever is opened for it; `run()` gives everything back. */
 export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   #client: Inbox;
   readonly #options: SessionOptions;
   readonly #log: Logger;
-  readonly #startedAt = performance.now();
-  #facts: SessionFacts | null = null;
+  readonly #records: SessionRecords;
+  /** What is told of its login. */
+  readonly login: LoginSoFar;
   /** As lists and limits know it; null for a bypass user. */
   #tenant: string | null = null;
   /** Where its database is; null until that is known. */
@@ -66,6 +64,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   /** What its tenant has one less of while the session lasts. */
   #place: Disposable | null = null;
   #deadline: Deadline | null = null;
+  #operator: ConsoleSession | null = null;
   #relay: AnyRelay = null;
   /** Cancels what the server does for this client now; null when nothing can be cancelled. */
   #canceller: (() => Promise<void>) | null = null;
@@ -76,16 +75,24 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   #farewell: PgError | null = null;
   /** Null when no resolver has anything to say. */
   #live: LiveContext | null = null;
+  /** Its tenant is paused. */
+  #isHeld = false;
+  /** Why it keeps its server connection; null: it does not. */
+  #pinned: string | null = null;
 
-  constructor(client: Transport, options: SessionOptions, log: Logger) {
+  /** @param connection its number, which tells it apart from all others of this process. */
+  constructor(client: Transport, options: SessionOptions, log: Logger, readonly connection = 0) {
     this.#client = new Inbox(client, HANDSHAKE_MESSAGE_SIZE_MAX);
     this.#options = options;
     this.#log = log;
+    const { meters, observer } = options;
+    this.#records = new SessionRecords(log, client.peer, { connection, meters, observer });
+    this.login = this.#records.login;
   }
 
   /** Who is connected; null until the start-up message has been understood. */
   get facts(): SessionFacts | null {
-    return this.#facts;
+    return this.#records.facts;
   }
 
   /** Serves the client until its connection is over. Never rejects. */
@@ -93,11 +100,10 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     this.#log.debug("client accepted", { peer: this.#client.transport.peer });
     try {
       const established = await this.#shakeHands();
-      this.#deadline = null; // and with it everything that was waited for
       if (established === null) return;
-      const note = (sql: string) => this.#log.warn(SUSPICIOUS, { ...this.#record(), sql });
-      if (this.#tenant !== null) this.#client = guarded(this.#client, this.#options.guard, note);
-      if ("linker" in established) await this.#serveShared(established);
+      this.#guard();
+      if ("commands" in established) await this.#serveOperator(established);
+      else if ("linker" in established) await this.#serveShared(established);
       else if ("lease" in established) await this.#serveLent(established);
       else await this.#serveDedicated(established);
     } catch (error) {
@@ -113,7 +119,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   drain(reason: PgError): void {
     this.#farewell = reason;
     if (this.#relay !== null) this.#relay.drain(reason.encode());
-    else this.#deadline?.end(reason);
+    else (this.#operator ?? this.#deadline)?.end(reason);
   }
 
   /** Tells the client why, where its stream allows it, and ends the session now. */
@@ -121,7 +127,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     this.#farewell = reason;
     this.#closing.abort(reason);
     if (this.#relay !== null) await this.#relay.close(reason.encode());
-    else this.#deadline?.end(reason);
+    else (this.#operator ?? this.#deadline)?.end(reason);
   }
 
   async #shakeHands(): Promise<Established | null> {
@@ -168,13 +174,14 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   /** Served from now on: what has changed since its handshake began was not told yet. */
   #serve(relay: Relay | PooledRelay | TransactionRelay): void {
     this.#relay = relay;
+    if (this.#isHeld) relay.hold.hold();
     if (this.#farewell !== null) relay.drain(this.#farewell.encode());
     if (this.#live?.stale === true) this.contextInvalidated("refresh");
   }
 
   /** Called by the handshake when it knows who this is. */
   identified({ facts, tenant, route }: Parameters<HandshakeTarget["identified"]>[0]): void {
-    this.#facts = facts;
+    this.#records.facts = facts;
     this.#tenant = tenant;
     this.#route = route;
   }
@@ -190,56 +197,81 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     await this.#canceller?.();
   }
 
+  /** Called by the handshake when it is an operator who wants the console. */
+  operates(user: string): void {
+    this.#records.facts = { role: user, database: CONSOLE_DATABASE, tenant: null };
+    this.login.method = "scram";
+  }
+
+  /** Statements that would change the context are told; the limits of a bypass user are its own. */
+  #guard(): void {
+    if (this.#tenant === null) return;
+    const note = (change: string) => this.#records.guardHit(change);
+    this.#client = guarded(this.#client, this.#options.guard, note);
+  }
+
+  async #serveOperator(operating: Operating): Promise<void> {
+    this.#operator = new ConsoleSession(this.#client, operating);
+    this.#connected();
+    if (this.#farewell !== null) this.#operator.end(this.#farewell);
+    await this.#operator.run();
+    this.#disconnected("client");
+  }
+
   async #serveDedicated({ upstream, cancelRequest }: Dedicated): Promise<void> {
-    this.#log.info("client connected", this.#record());
+    this.#connected();
     const cancel = cancelRequest === null ? null : () => this.#sendCancel(cancelRequest);
     this.#canceller = cancel;
     // Where there are pools, or several servers, pgvpd must know whose key a cancel request shows.
     using _key = cancelRequest === null
       ? null
       : this.#options.cancelKeys?.adopt(cancelRequest, this);
-    const relay = new Relay(this.#client, upstream);
+    const { meters } = this.#options;
+    const relay = new Relay(this.#client, upstream, new RequestTimer(meters), meters.serverErrors);
     this.#serve(relay);
     const watched = this.#tenant === null ? null : this.#options.limits.watch(this);
     const endedBy = await relay.run();
     watched?.[Symbol.dispose]();
-    this.#logEnd(relay, endedBy);
+    this.#disconnected(endedBy);
     const isCut = this.#cut !== null && !relay.idle;
-    if ((relay.abandoned || isCut) && cancel !== null) await this.#cancelAbandoned(cancel);
+    if ((relay.abandoned || isCut) && cancel !== null) await this.#records.abandoned(cancel);
   }
 
   async #serveLent({ lease, cancelKey }: Lent): Promise<void> {
     using _lease = lease; // whatever happens, its place comes back
     const { member } = lease;
-    this.#log.info("client connected", { ...this.#record(), backend: member.processId });
+    this.#connected({ backend: member.processId });
     this.#canceller = () => member.cancel((request) => this.#sendCancel(request));
-    const relay = new PooledRelay(this.#client, member);
+    const relay = new PooledRelay(this.#client, member, new RequestTimer(this.#options.meters));
     this.#serve(relay);
     using watched = this.#options.limits.watch(this);
     const endedBy = await relay.run().finally(() => this.#released(cancelKey));
-    this.#logFailure(relay.failure);
-    this.#logEnd(relay, endedBy);
+    this.#records.unserved(relay.failure);
+    this.#disconnected(endedBy);
     this.#client.transport.close();
     await this.#checkIn(lease, relay, endedBy, watched);
   }
 
   async #serveShared({ linker, cancelKey }: Shared): Promise<void> {
-    this.#log.info("client connected", this.#record());
+    this.#connected();
     const requests = new RequestRewriter(this.#options.pooling!);
     const relay = new TransactionRelay(this.#client, linker, requests, (reason, member) => {
+      this.#pinned = reason;
+      this.#options.meters.pinned.add(reason);
       this.#log.info("client keeps its server connection", {
-        ...this.#record(),
+        ...this.#records.fields(),
         reason,
         backend: member.processId,
       });
       if (this.#live?.stale === true) this.contextInvalidated("refresh");
     });
+    relay.timer = new RequestTimer(this.#options.meters);
     this.#canceller = () => relay.cancel((request) => this.#sendCancel(request));
     this.#serve(relay);
     using watched = this.#options.limits.watch(this);
     const endedBy = await relay.run().finally(() => this.#released(cancelKey));
-    this.#logFailure(relay.failure);
-    this.#logEnd(relay, endedBy);
+    this.#records.unserved(relay.failure);
+    this.#disconnected(endedBy);
     this.#client.transport.close();
     using lease = relay.takeLease();
     if (lease !== null) await this.#checkIn(lease, relay, endedBy, watched);
@@ -296,16 +328,20 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     return isPooled(this.#relay);
   }
 
+  /** How it stands, for operators. */
+  get view(): SessionView {
+    return new SessionView(this.#records, this.#tenant, this.#relay, this.#route, this.#pinned);
+  }
+
   get tenantTimeouts(): TenantTimeouts | null {
     return this.#tenant === null ? null : this.#options.tenants.policyOf(this.#tenant);
   }
 
   /** It has run for longer than its tenant may; the session goes on. */
   cancelStatement(limitMs: number): void {
-    this.#log.info("statement is over its time limit", { ...this.#record(), limit_ms: limitMs });
-    this.#canceller?.().catch((error) => {
-      this.#log.warn("statement could not be cancelled", { error: failureText(error) });
-    });
+    const fields = { ...this.#records.fields(), limit_ms: limitMs };
+    this.#log.info("statement is over its time limit", fields);
+    this.#canceller?.().catch((error) => this.#records.cancelFailed("statement", error));
   }
 
   /** A time limit has been passed: its backend is cleaned and used on. */
@@ -318,45 +354,37 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     this.#endNow("session ends: its tenant may not connect any more", reason);
   }
 
+  /** Its tenant is paused: what it has begun, it ends. */
+  hold(): void {
+    this.#isHeld = true;
+    this.#relay?.hold.hold();
+  }
+
+  release(): void {
+    this.#isHeld = false;
+    this.#relay?.hold.release();
+  }
+
   #endNow(why: string, reason: PgError): void {
-    this.#log.info(why, {
-      ...this.#record(),
-      sqlstate: reason.sqlState,
-      reason: reason.message,
-    });
+    this.#records.endedNow(why, reason);
     this.#farewell = reason;
     this.#cutShort.abort();
     if (this.#relay !== null) void this.#relay.close(reason.encode());
-    else this.#deadline?.end(reason);
+    else (this.#operator ?? this.#deadline)?.end(reason);
   }
 
-  #logFailure(failure: PgError | null): void {
-    if (failure === null) return;
-    this.#log.warn("client could not be served any longer", {
-      ...this.#record(),
-      sqlstate: failure.sqlState,
-      error: failure.message,
-    });
+  /** The handshake is over, and with it everything that was waited for. */
+  #connected(more: LogFields = {}): void {
+    const { times } = this.#deadline!;
+    this.#deadline = null;
+    this.login.context = this.#live?.context ?? this.login.context;
+    this.#records.connected(times, more);
   }
 
-  #logEnd(relay: NonNullable<AnyRelay>, endedBy: string): void {
-    this.#log.info("client disconnected", {
-      ...this.#record(),
-      ended_by: endedBy,
-      ...(this.#farewell === null ? {} : { reason: this.#farewell.message }),
-      bytes_in: relay.bytesFromClient,
-      bytes_out: relay.bytesFromUpstream,
-    });
-  }
-
-  /** The session ended while the server worked for it: nobody waits for the result any more. */
-  async #cancelAbandoned(cancel: () => Promise<void>): Promise<void> {
-    try {
-      await cancel();
-      this.#log.info("abandoned query cancelled");
-    } catch (error) {
-      this.#log.warn("abandoned query could not be cancelled", { error: failureText(error) });
-    }
+  #disconnected(endedBy: string): void {
+    const { traffic } = this.view;
+    this.#options.meters.past.add(this.#tenant, traffic);
+    this.#records.disconnected(endedBy, this.#farewell, traffic);
   }
 
   async #sendCancel(request: Uint8Array): Promise<void> {
@@ -365,20 +393,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   }
 
   async #onFailure(error: unknown): Promise<void> {
-    if (error === this.#farewell) {
-      this.#log.info("client let go", this.#record());
-      return await sayGoodbye(this.#client, this.#farewell!.encode());
-    }
-    const { level, message, fields, lastWord } = reportOf(error);
-    this.#log[level](message, { ...this.#record(), ...fields });
-    if (lastWord !== undefined) await sayGoodbye(this.#client, lastWord);
-  }
-
-  #record(): Record<string, unknown> {
-    return {
-      peer: this.#client.transport.peer,
-      ...this.#facts,
-      ms: Math.round(performance.now() - this.#startedAt),
-    };
+    const words = this.#records.failed(error, this.#farewell);
+    if (words !== undefined) await sayGoodbye(this.#client, words);
   }
 }

@@ -4,13 +4,10 @@ import { SqlState } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { quoted } from "../config/problems.ts";
 import type { TenantPatterns } from "../context/tenant_patterns.ts";
+import { mayNotConnect, TenantOrders, type TenantSession } from "./tenant_orders.ts";
 import type { TenantPolicies, TenantPolicy } from "./tenant_policies.ts";
 
-/** A session, as far as its tenant is concerned. */
-export interface TenantSession {
-  /** Its tenant may not be here any more: it ends now, and its query is cancelled. */
-  expel(reason: PgError): void;
-}
+export type { TenantSession } from "./tenant_orders.ts";
 
 /** What holds for all tenants, and for each. */
 export interface TenantRules {
@@ -41,6 +38,10 @@ export class Tenants {
   readonly #resting = new Map<string, Entry>();
   readonly #now: () => number;
   #rules: TenantRules;
+  /** What operators have said since the start. */
+  readonly orders: TenantOrders = new TenantOrders((tenant) => this.#sessionsOf(tenant));
+  /** Logins refused, by reason. */
+  readonly rejected = { deny: 0, limit: 0, rate: 0 };
 
   /** @param now in milliseconds, monotonic. */
   constructor(rules: TenantRules, now: () => number = () => performance.now()) {
@@ -55,7 +56,9 @@ export class Tenants {
    * @throws {PgError} 28000 for a tenant that may not connect · 53300 when it is at a limit.
    */
   check(tenant: string): void {
-    const refusal = this.#listed(tenant) ?? this.#limited(tenant, this.policyOf(tenant));
+    const unlisted = this.#listed(tenant);
+    if (unlisted !== null) this.rejected.deny++;
+    const refusal = unlisted ?? this.#limited(tenant, this.policyOf(tenant));
     if (refusal !== null) throw refusal;
   }
 
@@ -76,6 +79,7 @@ export class Tenants {
     entry.sessions.add(session);
     this.#resting.delete(tenant);
     this.#present.set(tenant, entry);
+    if (this.orders.isPaused(tenant)) session.hold();
     return { [Symbol.dispose]: () => this.#leave(tenant, entry, session) };
   }
 
@@ -96,6 +100,17 @@ export class Tenants {
   /** Sessions of a tenant. */
   active(tenant: string): number {
     return this.#present.get(tenant)?.sessions.size ?? 0;
+  }
+
+  /** Those that have sessions. */
+  get present(): ReadonlySet<string> {
+    return new Set(this.#present.keys());
+  }
+
+  /** Whether the configuration lets a tenant connect, whatever operators have said. */
+  isListed(tenant: string): boolean {
+    const { allow, deny } = this.#rules;
+    return !(deny?.matches(tenant) ?? false) && (allow?.matches(tenant) ?? true);
   }
 
   /** Tenants that are remembered. */
@@ -122,18 +137,19 @@ export class Tenants {
     return { sessions: new Set(), tokens: Infinity, at: this.#now() };
   }
 
+  #sessionsOf(tenant: string | null): TenantSession[] {
+    if (tenant !== null) return [...this.#present.get(tenant)?.sessions ?? []];
+    return [...this.#present.values()].flatMap(({ sessions }) => [...sessions]);
+  }
+
   #listed(tenant: string): PgError | null {
-    const { allow, deny } = this.#rules;
-    if (!(deny?.matches(tenant) ?? false) && (allow?.matches(tenant) ?? true)) return null;
-    return new PgError(
-      SqlState.InvalidAuthorizationSpecification,
-      `tenant ${quoted(tenant)} may not connect`,
-    );
+    return this.isListed(tenant) && !this.orders.isDenied(tenant) ? null : mayNotConnect(tenant);
   }
 
   #limited(tenant: string, policy: TenantPolicy): PgError | null {
     const { maxConnections, rateLimit } = policy;
     if (maxConnections !== null && this.active(tenant) >= maxConnections) {
+      this.rejected.limit++;
       return new PgError(
         SqlState.TooManyConnections,
         `too many connections for tenant ${quoted(tenant)}: the limit is ${maxConnections}`,
@@ -143,6 +159,7 @@ export class Tenants {
     const entry = this.#present.get(tenant) ?? this.#resting.get(tenant);
     if (rateLimit === null || entry === undefined) return null;
     if (this.#tokensOf(entry, policy) >= 1) return null;
+    this.rejected.rate++;
     return new PgError(
       SqlState.TooManyConnections,
       `too many new connections for tenant ${quoted(tenant)}: ` +

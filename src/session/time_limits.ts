@@ -76,6 +76,8 @@ export class TimeLimits {
   #settings: TimeLimitSettings;
   #tenantShortest: number | null = null;
   #cancelLook: (() => void) | null = null;
+  /** Statements that were cancelled, and sessions that were ended, by a limit of their tenant. */
+  tenantTimeouts = 0;
 
   constructor(settings: TimeLimitSettings, clock: Clock = systemClock) {
     this.#settings = settings;
@@ -153,8 +155,11 @@ export class TimeLimits {
     const now = this.#clock.now();
     this.#notice(watched, now);
     const { session } = watched;
-    const reason = (session.isPooled ? this.#poolLimit(watched, now) : null) ??
-      this.#tenantLimit(watched, session.tenantTimeouts, now);
+    let reason = session.isPooled ? this.#poolLimit(watched, now) : null;
+    if (reason === null) {
+      reason = this.#tenantLimit(watched, session.tenantTimeouts, now);
+      if (reason !== null) this.tenantTimeouts++;
+    }
     if (reason === null) return;
     this.#watched.delete(watched);
     session.end(reason);
@@ -205,6 +210,7 @@ export class TimeLimits {
     const { statementTimeout } = limits;
     if (activity === "busy" && isOver(now - watched.statementSince, statementTimeout)) {
       watched.statementSince = now; // should it miss, it is tried again
+      this.tenantTimeouts++;
       session.cancelStatement(statementTimeout!);
     }
     if (!isOver(now - watched.since, limits.sessionTimeout)) return null;

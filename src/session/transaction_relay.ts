@@ -22,8 +22,6 @@ export type OnKept = (reason: string, member: PooledBackend) => void;
 
 /** Moves bytes both ways, through whatever backend is the client's at the moment. */
 export class TransactionRelay extends ClientEnd implements BackendConsumer {
-  /** Transactions that were served. */
-  transactions = 0;
   readonly requests: RequestRewriter;
   readonly #linker: Linker;
   readonly #flow: Flow;
@@ -178,10 +176,11 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
   /** Gives the backend back at the end of a transaction, unless the client must keep it. */
   #releaseWhenOver(): void {
     const member = this.#member;
-    if (member === null || !member.backend.idle || this.ending !== null) return;
-    if (!this.requests.betweenMessages || this.gate !== null || this.#restoreDue) return;
+    if (member === null || this.ending !== null) return;
+    const { idle, ledger } = member.backend;
+    if (ledger.settled) this.timer.answered(idle);
+    if (!idle || !this.requests.betweenMessages || this.gate !== null || this.#restoreDue) return;
     if (this.#sending !== null || this.writingToClient) return;
-    this.transactions++;
     if (this.requests.keep !== null) return this.#keepBackend(member, this.requests.keep);
     assert(!this.requests.fates.anyWithheld, "every reply of pgvpd's own has come");
     this.#linker.unlinked(member);
@@ -220,9 +219,10 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
         break;
       }
       this.bytesFromClient += bytes.length;
-      if (this.gate !== null) await Promise.race([this.gate.promise, this.over.promise]);
+      if (this.gate !== null || this.hold.isOn) await this.passage(bytes[0]!);
       if (this.#member?.isSealDue === true) await this.renewSeal(this.#member);
       if (this.ending !== null) break;
+      this.timer.asked();
       if (requests.cut.length > 0) bytes = joined(requests.cut, bytes);
       if (this.#member === null && bytes.length < HEADER_SIZE) {
         requests.cut = new Uint8Array(bytes); // nobody is lent a backend for half a header

@@ -8,7 +8,6 @@ import {
   encodeSideQuery,
   encodeStartupMessage,
   parseStartupMessage,
-  saysChannelBinding,
 } from "../../src/codec/frontend.ts";
 import { readContextMessage } from "../support/context_message.ts";
 import {
@@ -125,15 +124,4 @@ Deno.test("encodeSideQuery does the same under a name, and closes whoever has it
     asUnnamed,
     unnamed.map((each) => new TextDecoder("latin1").decode(each.subarray(5))),
   );
-});
-
-Deno.test("saysChannelBinding finds the flag behind mechanism and length, and nowhere else", () => {
-  const initial = (flag: string) =>
-    join(cstring("SCRAM-SHA-256"), ...[Uint8Array.of(0, 0, 0, 9), text(`${flag},,n=,r=y`)]);
-  for (const [flag, says] of [["y", true], ["n", false], ["p", false]] as const) {
-    const bytes = initial(flag);
-    assert.equal(saysChannelBinding(bytes, 0, bytes.length), says);
-    assert.equal(saysChannelBinding(bytes, 0, 14), false, "cut before it");
-  }
-  assert.equal(saysChannelBinding(text("yyyy"), 0, 4), false, "no mechanism");
 });

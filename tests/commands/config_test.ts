@@ -69,6 +69,7 @@ const FEATURES: readonly [from: string, to: string][] = [
   ["client_tls = allow", "client_tls = require"],
   ["cert_identity = none", "cert_identity = cn"],
   ["upstream_tls = disable", "upstream_tls = verify-full"],
+  ["audit_log = off", "audit_log = file"],
 ];
 
 Deno.test("config check finds a good file good, and the example with every line set", async () => {

@@ -98,6 +98,15 @@ const SAMPLES: Partial<Record<SettingKey, readonly string[]>> = {
   tenant_pool_min: ["2", "3", "4"],
   tenant_queue_max: ["2", "3", "0"],
   tenants: ["/tls/a", "/tls/b", "/tls/c"],
+  admin_port: ["0", "1001", "1002"],
+  admin_host: ["127.0.0.2", "::1", "localhost"],
+  admin_token: ["# a token, long", "b ; c, quite long", '"d and others, too"'],
+  admin_open_to: ["anywhere", "loopback", "anywhere"],
+  admin_names: ["a", "b,c", "d.example"],
+  admin_users: ["a", "b,c", "d"],
+  metrics_tenants: ["0", "1", "2"],
+  audit_log: ["stdout", "off", "stdout"],
+  audit_file: ["/a", "/b", "c d"],
 };
 
 const PEM = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
@@ -116,6 +125,7 @@ const COMPANIONS: Partial<Record<SettingKey, Record<string, string>>> = {
   upstream_tls_cert: { upstream_tls_key: "/tls/a" },
   upstream_tls_key: { upstream_tls_cert: "/tls/a" },
   tenant_rate_burst: { tenant_rate_limit: "5" },
+  admin_users: { admin_token: "one that is long" },
 };
 
 Deno.test("for every available setting each layer overrides the one below", () => {

@@ -42,9 +42,10 @@ function mistakes(merged: MergedLayers): string[] {
 Deno.test("the secrets are known, and each has a twin in every layer", () => {
   assert.deepEqual(
     SECRET_KEYS.map(({ key, secretFile }) => [key, secretFile]),
-    ["pool_password", "auth_password", "upstream_password", "resolver_password"].map((
-      key,
-    ) => [key, {
+    [
+      ...["pool_password", "auth_password", "upstream_password", "resolver_password"],
+      "admin_token",
+    ].map((key) => [key, {
       key: `${key}_file`,
       environment: `PGVPD_${key.toUpperCase()}_FILE`,
       flag: `--${key.replace("_", "-")}-file`,

@@ -38,6 +38,7 @@ const FEATURES: Readonly<Record<string, string>> = {
   client_tls: "require",
   cert_identity: "cn",
   upstream_tls: "verify-full",
+  audit_log: "file",
 };
 
 Deno.test("the example with every line uncommented and the features on has nothing wrong with it", () => {

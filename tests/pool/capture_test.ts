@@ -2,7 +2,8 @@
 
 import { strict as assert } from "node:assert";
 import { BackendMessage } from "../../src/codec/codes.ts";
-import { Capture } from "../../src/pool/capture.ts";
+import { Tally } from "../../src/meters.ts";
+import { Capture, NO_PARAMETERS } from "../../src/pool/capture.ts";
 import { cstring, join } from "../support/messages.ts";
 
 /** Feeds a body in pieces of `size` bytes, each somewhere in a larger buffer. */
@@ -36,6 +37,17 @@ Deno.test("capture: the last value counts, and the first hundred names", () => {
   feed(capture, BackendMessage.ParameterStatus, join(cstring("p100"), cstring("2")));
   assert.equal(capture.parameters.get("p99"), "2");
   assert.equal(capture.parameters.get("p100"), undefined);
+});
+
+Deno.test("capture: an error is counted by its class, in any pieces, where somebody counts", () => {
+  const fields = ["SERROR", "VERROR", "C42P01", "Mrelation does not exist", ""];
+  const body = join(...fields.map(cstring));
+  const errors = new Tally();
+  for (let size = 1; size <= body.length; size++) {
+    feed(new Capture(NO_PARAMETERS, errors), BackendMessage.ErrorResponse, body, size);
+  }
+  feed(new Capture(NO_PARAMETERS), BackendMessage.ErrorResponse, body);
+  assert.deepEqual([...errors], [["42", body.length]]);
 });
 
 Deno.test("capture: what is too long, empty or malformed is passed over", () => {

@@ -41,3 +41,14 @@ Deno.test("Slot's lifetime is a share of the longest", () => {
   assert.equal(slot.expiry(1_000), 1_400);
   assert.equal(slot.expiry(Infinity), Infinity);
 });
+
+Deno.test("retired slots have no lifetime left; those that come later have theirs", () => {
+  const slots = new Slots<FakeMember>();
+  const [old, gone, young] = [1, 2, 3].map((at) => new Slot(new FakeMember(at), at, 1));
+  slots.add(old!);
+  slots.add(gone!);
+  slots.move(gone!, "gone", 5);
+  assert.equal(slots.retire(), 1);
+  slots.add(young!);
+  assert.deepEqual([old!.expiry(10), young!.expiry(10)], [-Infinity, 13]);
+});

@@ -12,6 +12,8 @@ class FakeSession {
   expel(reason: PgError): void {
     this.reasons.push(reason);
   }
+  hold(): void {}
+  release(): void {}
 }
 
 function world(

@@ -96,7 +96,7 @@ Deno.test("nothing is held before the first message, and between transactions", 
   }
   await world.client.send(TERMINATE);
   assert.equal(await world.over, "terminated");
-  assert.equal(world.relay.transactions, 2);
+  assert.equal(world.relay.timer.transactions, 2);
 });
 
 Deno.test("the context is confirmed before the first byte, and a failed switch lets none leave", async () => {

@@ -1,6 +1,7 @@
 // A world of memory around one Session: a client, the servers it is connected to, and its log.
 
 import type { LogFields, Logger } from "../../src/log.ts";
+import { Meters } from "../../src/meters.ts";
 import { AddressLimit } from "../../src/session/address_limit.ts";
 import type { Route } from "../../src/session/lending.ts";
 import { resolveSettings } from "../../src/config/config.ts";
@@ -79,6 +80,9 @@ const DEFAULTS: SessionOptions = {
   }),
   resolvers: withoutResolvers(),
   refusal: null,
+  meters: new Meters(),
+  observer: null,
+  console: null,
   handshakeMsMax: 3_000,
 };
 

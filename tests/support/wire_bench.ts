@@ -2,7 +2,13 @@
 
 import { EmbeddedPostgres } from "../../src/commands/embedded_postgres.ts";
 import { configureLog } from "../../src/log.ts";
-import { type FileContents, Proxy, type ProxyOptions, WITHOUT_TLS } from "../../src/server.ts";
+import {
+  type FileContents,
+  Proxy,
+  type ProxyOptions,
+  type ProxySurroundings,
+  WITHOUT_TLS,
+} from "../../src/server.ts";
 import { type Login, PgClient } from "./wire_clients.ts";
 import { proxyOptions, SUPERUSER } from "./wire_options.ts";
 
@@ -131,6 +137,7 @@ export class Bench {
   async front(
     overrides: Partial<ProxyOptions> = {},
     files: FileContents = WITHOUT_TLS,
+    surroundings: ProxySurroundings = {},
   ): Promise<Front> {
     const log: LogEntry[] = [];
     configureLog({
@@ -139,7 +146,8 @@ export class Bench {
       colour: false,
       write: (line) => log.push(JSON.parse(line)),
     });
-    return new Front(await Proxy.start(proxyOptions(this.postgres.port, overrides), files), log);
+    const options = proxyOptions(this.postgres.port, overrides);
+    return new Front(await Proxy.start(options, files, surroundings), log);
   }
 
   /** Backends of clients other than our own. */

@@ -1,0 +1,54 @@
+// The admin API as a whole: what needs the token, what no foreign page may, what is nowhere.
+
+import { strict as assert } from "node:assert";
+import { ROUTES } from "../../src/admin/routes.ts";
+import { adminWorld, TOKEN } from "../support/admin_world.ts";
+
+Deno.test("health and ready need no token, and say what they know", async () => {
+  const { ask } = adminWorld({}, TOKEN);
+  const health = await ask("GET /health");
+  assert.deepEqual([health.status, health.json], [200, { status: "ok" }]);
+  const ready = await ask("GET /ready");
+  assert.deepEqual([ready.status, ready.json.status], [200, "ready"]);
+  for (const part of ["listening", "upstream", "draining"] as const) {
+    const readiness = { listening: true, upstream: true, draining: false };
+    const not = adminWorld({
+      readiness: () => Promise.resolve({ ...readiness, [part]: !readiness[part] }),
+    });
+    assert.equal((await not.ask("GET /ready")).status, 503, part);
+  }
+});
+
+Deno.test("everything else needs the token, also what is not there", async () => {
+  const { ask } = adminWorld({}, TOKEN);
+  const headers = { authorization: `Bearer ${TOKEN}` };
+  const paths = ROUTES.filter(({ isOpen }) => isOpen !== true)
+    .map(({ method, path }) => `${method.toUpperCase()} ${path.replace(/:\w+/, "1")}`);
+  for (const what of [...paths, "GET /openapi.json", "GET /nowhere"]) {
+    const refused = await ask(what);
+    assert.equal(refused.status, 401, what);
+    assert.equal(refused.headers.get("www-authenticate"), 'Bearer realm="pgvpd"');
+    assert.notEqual((await ask(what, { headers })).status, 401, what);
+  }
+});
+
+Deno.test("no answer lets a page of another origin read it, or keeps anything", async () => {
+  const { ask } = adminWorld();
+  for (const what of ["GET /health", "GET /status", "GET /nowhere", "POST /reload"]) {
+    const { headers } = await ask(what);
+    assert.equal(headers.get("access-control-allow-origin"), null);
+    assert.equal(headers.get("cache-control"), "no-store");
+    assert.equal(headers.get("x-content-type-options"), "nosniff");
+    const foreign = await ask(what, { headers: { origin: "https://evil.example" } });
+    assert.equal(foreign.status, what === "GET /health" ? 200 : 403, what);
+  }
+});
+
+Deno.test("another path is not there, another method is not for it", async () => {
+  const { ask } = adminWorld();
+  assert.equal((await ask("GET /nowhere")).status, 404);
+  const { status, headers } = await ask("DELETE /tenants/acme/pause");
+  assert.deepEqual([status, headers.get("allow")], [405, "POST"]);
+  assert.equal((await ask("GET /tenants/acme/pause")).status, 405);
+  assert.equal((await ask("POST /status")).status, 405);
+});
