@@ -10,9 +10,11 @@ import { checkConfig, showConfig } from "./config_commands.ts";
 import { demo } from "./demo.ts";
 import { sentenceOf } from "./failure.ts";
 import { printError, printLine, writeAll } from "./output.ts";
+import { ping } from "./ping.ts";
 import { resolve } from "./resolve.ts";
 import { serve } from "./serve.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
+import { SQL_FILES } from "./sql_files.ts";
 
 /** What a command ends with: 0 all went well, 1 it did not, 2 it was called wrongly. */
 export type ExitCode = number;
@@ -105,6 +107,7 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
     .option("--once", "show the isolation and end; exit code 0 only if it held", false)
     .action(async (options) => onEnd(await demo(options, printLine)));
 
+  addSmallCommands(program);
   program.command("completions")
     .description("print a completion script")
     .addArgument(program.createArgument("<shell>").choices(COMPLETION_SHELLS))
@@ -112,11 +115,30 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
   return program;
 }
 
+/** Those that need neither the server nor the database. */
+function addSmallCommands(program: Command): void {
+  addSettingOptions(
+    program.command("ping").description("ask whether pgvpd answers where it listens")
+      .action(async (options, { args }) => {
+        refuseWords(args, null);
+        const { settings } = resolveSettings(readSources(settingsArguments(options)));
+        printLine(`pgvpd answers at ${await ping(settings)}`);
+      }),
+  );
+
+  program.command("sql")
+    .description("print an SQL file that goes into the database")
+    .addArgument(program.createArgument("<file>").choices(Object.keys(SQL_FILES)))
+    .action((file) => writeAll(Deno.stdout, SQL_FILES[file]!));
+}
+
 const USAGE = `pgvpd ${denoJson.version}: tenant identity for PostgreSQL connections
 
 Usage: pgvpd [options]                run the proxy
        pgvpd config check|show        look at the configuration
        pgvpd resolve <user>           run the resolvers for a user name, step by step
+       pgvpd sql setup|helpers        print what goes into the database
+       pgvpd ping                     ask whether pgvpd answers where it listens
        pgvpd demo [--once]            two tenants on an embedded PostgreSQL
        pgvpd completions <shell>      bash, zsh or fish
 
