@@ -5,6 +5,7 @@ CREATE TABLE contacts (
   tenant_id text NOT NULL DEFAULT current_tenant_id(),
   name text NOT NULL
 );
+CREATE INDEX ON contacts (tenant_id);
 INSERT INTO contacts (tenant_id, name) VALUES
   ('acme', 'Alice Archer'), ('acme', 'Amir Aziz'), ('globex', 'Gina Gold');
 
