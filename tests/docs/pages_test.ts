@@ -153,7 +153,9 @@ function asWhole(text: string): string {
   const own = text.replace(
     /^(\w+)_file\s*=.*$/gm,
     (line, key: string) =>
-      SETTINGS.some((each) => each.secretFile?.key === `${key}_file`) ? `${key} = x` : line,
+      SETTINGS.some((each) => each.secretFile?.key === `${key}_file`)
+        ? `${key} = a long enough secret`
+        : line,
   );
   const keys = new Set([...own.matchAll(/^(\w+)\s*=/gm)].map(([, key]) => key));
   const companions = COMPANIONS

@@ -10,6 +10,7 @@ import { PgClient, psqlMissing } from "../support/wire_clients.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
 const CONFIG = new URL("../../deno.json", import.meta.url).pathname;
+const CONTACTS_SQL = new URL("../../packaging/compose/contacts.sql", import.meta.url);
 
 const CONTACTS = "CREATE TABLE contacts (tenant_id text, name text);";
 /** What a page takes for granted. Every page with SQL or shell commands to run is here. */
@@ -155,6 +156,16 @@ Deno.test("the cookbook's resolvers run together, and say what they promise", as
   const stranger = `app_user.${user.replace("1", "2")}`;
   const refused = await failure(PgClient.connect({ ...login, user: stranger }));
   assert.match(refused.message, /"org_membership" found nothing/);
+});
+
+Deno.test("the compose example: acme sees its two contacts, globex its own", async () => {
+  await using database = await world.database("compose", "");
+  await database.admin.run(await Deno.readTextFile(CONTACTS_SQL));
+  for (const [tenant, count] of [["acme", 2], ["globex", 1]] as const) {
+    await using client = await PgClient.connect(database.tenant(tenant));
+    const rows = await client.rows("SELECT * FROM contacts");
+    assert.deepEqual(rows.map((row) => row["tenant_id"]), Array(count).fill(tenant));
+  }
 });
 
 /** Asks the guide's application as Ada of acme and Gina of globex. */
