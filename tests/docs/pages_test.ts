@@ -2,6 +2,7 @@
 // error messages, configuration blocks. What they show is run by tests/wire/docs_test.ts.
 
 import { strict as assert } from "node:assert";
+import { SqlState } from "../../src/codec/codes.ts";
 import { FLAGS, problemsOf, problemText, SETTINGS } from "../../src/config/config.ts";
 import { parseResolvers } from "../../src/config/resolvers.ts";
 import { parseTenantsFile } from "../../src/config/tenants_file.ts";
@@ -256,6 +257,38 @@ Deno.test("every error message in the troubleshooting page is one that pgvpd giv
   assert(messages.length > 20, "the messages were found");
   const unsaid = messages.filter(({ message }) => !isSaid(message));
   assert.deepEqual(unsaid, []);
+});
+
+/** Errors whose SQLSTATE stands beside their message in the source. */
+const ERRORS = readSource("src").flatMap(({ text }) =>
+  [...text.matchAll(/new PgError\(\s*SqlState\.(\w+),\s*((?:["`][^"`]*["`]\s*\+?\s*)+)/g)].map(
+    ([, state, message]) => ({
+      sqlState: SqlState[state as keyof typeof SqlState],
+      message: message!.replace(/["`]\s*\+\s*["`]|["`]\s*$|^["`]/g, ""),
+    }),
+  )
+);
+
+/** What the page says of this message, when it begins with a SQLSTATE. */
+function statesIn(page: Page): { message: string; sqlState: string }[] {
+  return [...page.text.matchAll(/^### `(.+)`\n\n([0-9A-Z]{5})\./gm)]
+    .map(([, message, sqlState]) => ({ message: message!, sqlState: sqlState! }));
+}
+
+Deno.test("every SQLSTATE of the troubleshooting page is the one that the error has", () => {
+  const page = PAGES.find(({ path }) => path === "docs/troubleshooting.md")!;
+  const wrong: string[] = [];
+  let checked = 0;
+  for (const { message, sqlState } of statesIn(page)) {
+    const parts = message.split("…").map((part) => part.trim()).filter((part) => part.length > 3);
+    const given = ERRORS.filter((error) => parts.every((part) => error.message.includes(part)));
+    if (given.length === 0) continue; // the source has it at another place than the message
+    checked++;
+    if (given.some((error) => error.sqlState === sqlState)) continue;
+    wrong.push(`${message}: not ${sqlState}, but ${given[0]!.sqlState}`);
+  }
+  assert.deepEqual(wrong, []);
+  assert(checked > 25, `${checked} were found in the source`);
 });
 
 Deno.test("the checkers find what is planted", () => {

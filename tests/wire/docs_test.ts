@@ -168,6 +168,31 @@ Deno.test("the compose example: acme sees its two contacts, globex its own", asy
   }
 });
 
+Deno.test("a schema per tenant: the resolver's role reads its own schema and no other", async () => {
+  const { blocks } = readPage("docs/multi-tenant-patterns.md");
+  const block = (language: string, words: string) =>
+    blocks.find((each) => each.language === language && each.text.includes(words))!.text;
+  await using database = await world.database("schemas", "");
+  await database.admin.run(block("sql", "CREATE SCHEMA acme"));
+  await using directory = await TestDirectory.make();
+  const resolvers = await directory.write("resolvers.toml", block("toml", "session_role"));
+  const tenants = await directory.write("tenants.toml", block("toml", "search_path"));
+  await using process = await PgvpdProcess.serve([
+    ...["--no-config", "--port", "0", "--upstream-port", `${world.postgres.port}`],
+    ...["--resolvers", resolvers, "--tenants", tenants],
+  ]);
+  for (const [tenant, other] of [["acme", "globex"], ["globex", "acme"]] as const) {
+    const login = { port: process.port, user: `app_user.${tenant}`, database: "schemas" };
+    await using client = await PgClient.connect(login);
+    assert.equal(await client.value("SELECT current_user"), `tenant_${tenant}`);
+    await client.run(`INSERT INTO notes VALUES ('of ${tenant}')`);
+    assert.equal(await client.value("SELECT body FROM notes"), `of ${tenant}`);
+    assert.equal((await failure(client.rows(`SELECT FROM ${other}.notes`))).code, "42501");
+  }
+  const stranger = { port: process.port, user: "app_user.initech", database: "schemas" };
+  assert.match((await failure(PgClient.connect(stranger))).message, /"tenant_role" found nothing/);
+});
+
 /** Asks the guide's application as Ada of acme and Gina of globex. */
 const DRIVER = `
 import { app } from "./app.ts";
