@@ -107,7 +107,8 @@ const ELSEWHERE = new Set(
    admin_users stats_users so_reuseport tcp_user_timeout disable_pqexec query_wait_notify
    max_connections superuser_reserved_connections pg_stat_activity pg_hba pg_dump pg_restore
    net_ipv4 rds_superuser service_role neon_superuser security_invoker tcp_keepalive_time
-   pg_stats pg_terminate_backend hba_file auth_hba_file pg_authid tls_ca tls_verify tls_direct tls_cert tls_key`
+   pg_stats pg_terminate_backend hba_file auth_hba_file pg_authid
+   tls_ca tls_verify tls_direct tls_cert tls_key`
     .split(/\s+/),
 );
 

@@ -1,4 +1,4 @@
-// The documents as the tests see them: fenced blocks, code spans, links, and the anchors of headings.
+// The documents as the tests see them: fenced blocks, code spans, links, anchors of headings.
 
 const ROOT = new URL("../../", import.meta.url);
 
