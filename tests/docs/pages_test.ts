@@ -224,6 +224,15 @@ Deno.test("every command line of pgvpd has commands and flags that exist", () =>
   assert.deepEqual(blocks.flatMap(commandFaults), []);
 });
 
+Deno.test("every shell block is one that a shell can read", () => {
+  const blocks = BLOCKS.filter(({ language }) => ["sh", "bash"].includes(language));
+  assert(blocks.length > 15, "the blocks were found");
+  for (const { page, line, text } of blocks) {
+    const { success, stderr } = new Deno.Command("bash", { args: ["-n", "-c", text] }).outputSync();
+    assert(success, place(page, line, new TextDecoder().decode(stderr)));
+  }
+});
+
 Deno.test("every deno task that a page names exists", () => {
   const { tasks } = JSON.parse(Deno.readTextFileSync(new URL("deno.json", ROOT)));
   const named = PAGES.flatMap(({ path, text }) =>

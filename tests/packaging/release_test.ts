@@ -11,6 +11,7 @@ import {
 } from "../../packaging/release.ts";
 import { sbom } from "../../packaging/sbom.ts";
 
+const ROOT = new URL("../..", import.meta.url).pathname;
 const read = (path: string) => Deno.readTextFileSync(new URL(`../../${path}`, import.meta.url));
 
 Deno.test("the archives have the names of the Rust program's, and one for Windows", () => {
@@ -36,23 +37,55 @@ Deno.test("the binary runs no program, loads no library and asks nobody", () => 
   }
 });
 
-Deno.test("the compile command gets as far as the runtime that it would download", async () => {
-  await using stack = new AsyncDisposableStack();
+/** Compiles with any file in place of the runtime; what Deno says when it comes to that. */
+async function compileIn(source: string): Promise<string> {
   const directory = await Deno.makeTempDir();
-  stack.defer(() => Deno.remove(directory, { recursive: true }));
-  // In place of the runtime, any file: the program is put behind it.
-  const runtime = `${directory}/denort`;
-  await Deno.writeTextFile(runtime, "not a program");
-  const output = `${directory}/pgvpd`;
-  const { code, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: compileArguments(output, "x86_64-unknown-linux-gnu"),
-    cwd: new URL("../../", import.meta.url),
-    env: { DENORT_BIN: runtime, NO_COLOR: "1" },
-  }).output();
-  const said = new TextDecoder().decode(stderr);
-  // It has read its flags, checked the types and collected the files by then.
-  assert.notEqual(code, 0);
-  assert.match(said, /^error: Writing deno compile executable/);
+  try {
+    const runtime = `${directory}/denort`;
+    await Deno.writeTextFile(runtime, "not a program");
+    const { code, stderr } = await new Deno.Command(Deno.execPath(), {
+      args: compileArguments(`${directory}/pgvpd`, "x86_64-unknown-linux-gnu"),
+      cwd: source,
+      env: { DENORT_BIN: runtime, NO_COLOR: "1" },
+    }).output();
+    assert.notEqual(code, 0);
+    return new TextDecoder().decode(stderr);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+/** It has read its flags, checked the types and collected every file by then. */
+const AT_THE_RUNTIME = /^error: Writing deno compile executable/;
+
+Deno.test("the compile command gets as far as the runtime that it would download", async () => {
+  assert.match(await compileIn(ROOT), AT_THE_RUNTIME);
+});
+
+Deno.test("what the Dockerfile copies is enough to compile, and less is not", async () => {
+  const copied = [...read("packaging/Dockerfile").split("\nFROM")[1]!.matchAll(/^COPY (.+)$/gm)]
+    .flatMap(([, words]) => words!.split(" ").slice(0, -1));
+  const context = await Deno.makeTempDir();
+  try {
+    for (const path of copied) {
+      const directory = path.includes("/") ? path.slice(0, path.lastIndexOf("/")) : "";
+      await Deno.mkdir(`${context}/${directory}`, { recursive: true });
+      const { success } = await new Deno.Command("cp", {
+        args: ["-R", `${ROOT}/${path}`, `${context}/${path}`],
+      }).output();
+      assert(success, path);
+    }
+    assert.match(await compileIn(context), AT_THE_RUNTIME);
+    const task = new Deno.Command(Deno.execPath(), {
+      args: ["check", "packaging/release.ts"],
+      cwd: context,
+    });
+    assert((await task.output()).success, "packaging/release.ts has what it imports");
+    await Deno.remove(`${context}/sql/setup.sql`);
+    assert.doesNotMatch(await compileIn(context), AT_THE_RUNTIME);
+  } finally {
+    await Deno.remove(context, { recursive: true });
+  }
 });
 
 const CHANGELOG =
