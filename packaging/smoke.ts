@@ -4,6 +4,7 @@
 import { strict as assert } from "node:assert";
 import postgres from "postgres";
 import { EmbeddedPostgres, freePort } from "../src/commands/embedded_postgres.ts";
+import { makeCa, makeServer, type TestCertificate } from "../tests/support/certificates.ts";
 
 const PASSWORD = "smoke";
 const READY_MS_MAX = 60_000;
@@ -14,6 +15,18 @@ const TABLE_SQL = `
   SELECT pgvpd_protect('notes');
   ALTER ROLE app_user PASSWORD '${PASSWORD}';
 `;
+
+/** Authentication relayed, and pgvpd's own on both sides. */
+const MODES: readonly Readonly<Record<string, string>>[] = [
+  { PGVPD_POOL_MODE: "none" },
+  {
+    PGVPD_POOL_MODE: "transaction",
+    PGVPD_POOL_PASSWORD: PASSWORD,
+    PGVPD_UPSTREAM_PASSWORD: PASSWORD,
+  },
+];
+/** What `smoke` puts into the program's directory. */
+export const SMOKE_FILES = ["server.crt", "server.key"];
 
 /** A program, and how it is started. */
 export interface Program {
@@ -56,7 +69,24 @@ export async function smoke(
   } finally {
     await admin.end();
   }
+  const ca = await makeCa("smoke");
+  const { pem, keyPem } = await makeServer(ca);
+  await Deno.writeTextFile(`${it.cwd}/server.crt`, pem);
+  await Deno.writeTextFile(`${it.cwd}/server.key`, keyPem);
   const settings = ["--port", `${port}`, "--upstream-port", `${server.port}`];
+  settings.push("--tls-cert", "server.crt", "--tls-key", "server.key");
+  for (const mode of MODES) {
+    await serves({ ...it, env: { ...it.env, ...mode } }, settings, port, ca);
+  }
+}
+
+/** Both tenants see their own rows, in the clear and over TLS, and the program ends in order. */
+async function serves(
+  it: Program,
+  settings: readonly string[],
+  port: number,
+  ca: TestCertificate,
+): Promise<void> {
   const child = new Deno.Command(it.command[0]!, {
     args: [...it.command.slice(1), ...settings],
     ...{ cwd: it.cwd, env: { ...it.env }, clearEnv: true, stdin: "null" },
@@ -66,7 +96,10 @@ export async function smoke(
   try {
     await log.until("pgvpd is ready");
     await output(it, "ping", ...settings);
-    for (const tenant of TENANTS) await seesItsOwn(port, tenant);
+    for (const tenant of TENANTS) {
+      await seesItsOwn(port, tenant, false);
+      await seesItsOwn(port, tenant, { ca: ca.pem });
+    }
     child.kill("SIGTERM");
     assert.equal((await child.status).code, 0);
   } finally {
@@ -80,13 +113,16 @@ export async function smoke(
   }
 }
 
-function connection(port: number, user: string, password: string) {
-  const where = { host: "127.0.0.1", port, database: "postgres" };
+/** As postgres.js understands it. */
+type Ssl = false | { readonly ca: string };
+
+function connection(port: number, user: string, password: string, ssl: Ssl = false) {
+  const where = { host: "127.0.0.1", port, database: "postgres", ssl };
   return postgres({ ...where, user, password, max: 1, onnotice: () => {} });
 }
 
-async function seesItsOwn(port: number, tenant: string): Promise<void> {
-  const sql = connection(port, `app_user.${tenant}`, PASSWORD);
+async function seesItsOwn(port: number, tenant: string, ssl: Ssl): Promise<void> {
+  const sql = connection(port, `app_user.${tenant}`, PASSWORD, ssl);
   try {
     const rows = await sql`SELECT tenant_id FROM notes`;
     assert.deepEqual(rows.map((row) => row["tenant_id"]), [tenant]);

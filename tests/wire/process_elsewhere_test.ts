@@ -2,7 +2,7 @@
 // modules alone and the narrow permissions of docs/configuration.md. That is what the binary sees.
 
 import assert from "node:assert/strict";
-import { smoke } from "../../packaging/smoke.ts";
+import { smoke, SMOKE_FILES } from "../../packaging/smoke.ts";
 import { TestDirectory } from "../support/process_pgvpd.ts";
 
 const MAIN = new URL("../../main.ts", import.meta.url).pathname;
@@ -50,11 +50,12 @@ for (const readOnly of [false, true]) {
       command: [
         ...[...prefix, Deno.execPath(), "run", "--quiet", "--no-prompt", "--cached-only"],
         `--allow-net=127.0.0.1:${port},127.0.0.1:${pgPort}`,
-        ...["--allow-read=pgvpd.conf", "--allow-env", MAIN],
+        ...[`--allow-read=pgvpd.conf,${SMOKE_FILES.join()}`, "--allow-env", MAIN],
       ],
       cwd: directory.path,
       env: environment(),
     }));
-    assert.deepEqual([...Deno.readDirSync(directory.path)].map(({ name }) => name), ["pgvpd.conf"]);
+    const left = [...Deno.readDirSync(directory.path)].map(({ name }) => name).sort();
+    assert.deepEqual(left, ["pgvpd.conf", ...SMOKE_FILES]);
   });
 }
