@@ -107,7 +107,7 @@ const ELSEWHERE = new Set(
    admin_users stats_users so_reuseport tcp_user_timeout disable_pqexec query_wait_notify
    max_connections superuser_reserved_connections pg_stat_activity pg_hba pg_dump pg_restore
    net_ipv4 rds_superuser service_role neon_superuser security_invoker tcp_keepalive_time
-   pg_stats pg_terminate_backend hba_file auth_hba_file pg_authid
+   pg_stats pg_terminate_backend backtrace_functions hba_file auth_hba_file pg_authid
    tls_ca tls_verify tls_direct tls_cert tls_key`
     .split(/\s+/),
 );
@@ -127,7 +127,11 @@ function unknownNames(page: Page): string[] {
       faults.push(place(page.path, line, `there is no setting ${assigned}`));
     }
     for (const name of text.match(/^[a-z]+(?:_[a-z]+)+$/g) ?? []) {
-      if (SETTING_NAMES.has(name) || WORDS.has(name) || ELSEWHERE.has(name) || shown.has(name)) {
+      const metric = name.replace(/^pgvpd_/, "");
+      if (
+        SETTING_NAMES.has(name) || WORDS.has(metric) || WORDS.has(name) || ELSEWHERE.has(name) ||
+        shown.has(name)
+      ) {
         continue;
       }
       faults.push(place(page.path, line, `nobody knows ${name}`));
@@ -148,6 +152,7 @@ const COMPANIONS: readonly [when: RegExp, what: string][] = [
   [/^(tls_port|client_tls|client_tls_ca)\b/m, "tls_cert = c.pem"],
   [/^(tls_port|client_tls|client_tls_ca)\b/m, "tls_key = k.pem"],
   [/^client_tls_ca\b/m, "client_tls = require"],
+  [/^admin_(users|host)\b/m, "admin_token = a long enough secret"],
 ];
 
 /** A fragment as a whole file, without secrets in other files. */
@@ -192,12 +197,11 @@ Deno.test("every toml block is a file of resolvers or of tenants", () => {
   assert.deepEqual(blocks.flatMap(tomlFaults), []);
 });
 
+const COMMANDS = readSource("src/commands").map(({ text }) => text).join("\n");
 const FLAG_NAMES = new Set([
   ...FLAGS.map(({ flag }) => flag),
-  ...["--config", "--no-config", "--help", "--version", "--once", "--keep", "--pg-port"],
-  ...["--database"],
+  ...COMMANDS.match(/--[a-z][a-z-]*/g) ?? [],
 ]);
-const PROGRAM = readSource("src/commands/program.ts")[0]!.text;
 
 /** Where a line calls pgvpd: at its beginning, behind a pipe, by a path, or as main.ts. */
 const CALL = /(?:(?:^|\| |bin\/)pgvpd|main\.ts)((?: [^|&;#]+)?)(?:\||$)/;
@@ -213,7 +217,7 @@ function commandFaults({ page, line, text }: Block): string[] {
     const faults = flags.filter((flag) => !FLAG_NAMES.has(flag)).map((flag) => `no flag ${flag}`);
     const [command] = words;
     if (command !== undefined && /^[a-z]+$/.test(command)) {
-      if (!PROGRAM.includes(`.command("${command}"`)) faults.push(`no command ${command}`);
+      if (!COMMANDS.includes(`.command("${command}"`)) faults.push(`no command ${command}`);
     }
     return faults.map((fault) => place(page, line, fault));
   });

@@ -24,11 +24,11 @@ export class DocsWorld implements AsyncDisposable {
     return new DocsWorld(postgres, await Proxy.start(proxyOptions(postgres.port), WITHOUT_TLS));
   }
 
-  /** A database with everything in sql/ and what a page takes for granted. */
+  /** A database with setup.sql and helpers.sql, and what a page takes for granted. */
   async database(name: string, prelude: string): Promise<PageDatabase> {
     await this.#maintain(`CREATE DATABASE ${name}`);
     const admin = await PgClient.connect(this.owner(name));
-    for (const script of Object.values(SQL_FILES)) await admin.run(script);
+    for (const name of ["setup", "helpers"]) await admin.run(SQL_FILES[name]!);
     await admin.run(prelude);
     return new PageDatabase(this, name, admin);
   }
