@@ -8,6 +8,7 @@ import { renderHelp, renderShortHelp } from "../config/text.ts";
 import { COMPLETION_SHELLS, completions } from "./completions.ts";
 import { checkConfig, showConfig } from "./config_commands.ts";
 import { demo } from "./demo.ts";
+import { addDoctor } from "./doctor_command.ts";
 import { sentenceOf } from "./failure.ts";
 import { printError, printLine, writeAll } from "./output.ts";
 import { resolve } from "./resolve.ts";
@@ -97,6 +98,9 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
       }),
   );
 
+  const doctorCommand = addDoctor(program, onEnd, settingsArguments);
+  addSettingOptions(doctorCommand);
+
   program.command("demo")
     .description("an embedded PostgreSQL, two tenants, and pgvpd in front of them")
     .option("--port <port>", "where pgvpd listens", port, 6432)
@@ -117,6 +121,7 @@ const USAGE = `pgvpd ${denoJson.version}: tenant identity for PostgreSQL connect
 Usage: pgvpd [options]                run the proxy
        pgvpd config check|show        look at the configuration
        pgvpd resolve <user>           run the resolvers for a user name, step by step
+       pgvpd doctor [--url <url>]     whether isolation in the database really holds
        pgvpd demo [--once]            two tenants on an embedded PostgreSQL
        pgvpd completions <shell>      bash, zsh or fish
 

@@ -11,6 +11,7 @@ import {
 import { configureLog, flushLog, logger } from "../log.ts";
 import type { ResolverPlan } from "../context/resolver_plan.ts";
 import { type FileContents, Proxy } from "../server.ts";
+import { doctorOnStart } from "./doctor_start.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { ServiceNotifier } from "./notify.ts";
 import { writeAll } from "./output.ts";
@@ -37,6 +38,7 @@ export async function serve(from: SettingsArguments): Promise<number> {
     requireUpstreamPermission({ upstreamHost: host, upstreamPort: port });
   }
   const resolvers = loadResolvers(settings);
+  await doctorOnStart(settings, logger("doctor"));
   const proxy = await startProxy(settings, { ...tls, tenants, resolvers });
   const service = new Service(from, { settings, tls, tenants, resolvers }, proxy);
   await service.run();

@@ -4,6 +4,7 @@
 
 import { host, listenHosts } from "./hosts.ts";
 import type { Row } from "./row.ts";
+import { DOCTOR } from "./table_doctor.ts";
 import { POOLING } from "./table_pooling.ts";
 import { RESOLVERS } from "./table_resolvers.ts";
 import { TENANTS } from "./table_tenants.ts";
@@ -171,6 +172,7 @@ export const TABLE = {
     sentence: "Port for health, metrics and status over HTTP.",
     available: false,
   },
+  ...DOCTOR,
   log_level: {
     group: "Logging",
     type: choice(["debug", "info", "warn", "error"], { synonyms: { warning: "warn" } }),

@@ -42,7 +42,7 @@ function mistakes(merged: MergedLayers): string[] {
 Deno.test("the secrets are known, and each has a twin in every layer", () => {
   assert.deepEqual(
     SECRET_KEYS.map(({ key, secretFile }) => [key, secretFile]),
-    ["pool_password", "auth_password", "upstream_password", "resolver_password"].map((
+    ["pool_password", "auth_password", "upstream_password", "resolver_password", "doctor_url"].map((
       key,
     ) => [key, {
       key: `${key}_file`,
