@@ -51,7 +51,7 @@ const READING_MS_MAX = 5_000;
 export interface Scene {
   readonly tables: readonly ProtectedTable[];
   readonly roles: readonly { readonly name: string; readonly isUnbound: boolean }[];
-  /** current_tenant_id(), as SQL; null: it is not there. */
+  /** current_tenant_id() of an administrator, as SQL; null: it is not there. */
   readonly tenantFunction: string | null;
   readonly isSealed: boolean;
 }
@@ -63,18 +63,50 @@ export interface ProtectedTable {
   readonly columns: readonly string[];
   /** Of the tenant's column; null: none is known. */
   readonly type: string | null;
+  /**
+   * Whether nobody but administrators has written what runs when it is read. Functions of others
+   * must not run in an administrator's session, whatever role it has taken on: they could go back.
+   */
+  readonly isTrusted: boolean;
 }
+
+/** Roles whose functions may run in this session. */
+const TRUSTED = `(SELECT oid FROM pg_roles WHERE rolsuper OR rolname = current_user
+  UNION ALL SELECT relowner FROM seal)`;
+/**
+ * Tables that run somebody else's code when they are read, or only planned for: in a policy, an
+ * index, a constraint or statistics, their own or of their children.
+ */
+const STRANGE = `, family (root, oid) AS (
+  SELECT oid, oid FROM tab
+  UNION SELECT f.root, i.inhrelid FROM family f JOIN pg_inherits i ON i.inhparent = f.oid
+), expression (rel, classid, objid) AS (
+  SELECT polrelid, 'pg_policy'::regclass::oid, oid FROM pg_policy
+  UNION ALL SELECT indrelid, 'pg_class'::regclass, indexrelid FROM pg_index
+  UNION ALL SELECT conrelid, 'pg_constraint'::regclass, oid FROM pg_constraint
+  UNION ALL SELECT stxrelid, 'pg_statistic_ext'::regclass, oid FROM pg_statistic_ext
+), strange AS MATERIALIZED (
+  SELECT f.root AS oid FROM family f JOIN expression e ON e.rel = f.oid
+    JOIN pg_depend d ON d.classid = e.classid AND d.objid = e.objid
+    LEFT JOIN pg_proc p ON d.refclassid = 'pg_proc'::regclass AND p.oid = d.refobjid
+    LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+    -- What a policy reads besides has code of its own, unless it is a plain table.
+    LEFT JOIN pg_class c ON d.refclassid = 'pg_class'::regclass AND c.oid = d.refobjid
+     AND d.classid = 'pg_policy'::regclass AND c.oid <> e.rel
+     AND (c.relrowsecurity OR c.relkind NOT IN ('r', 'p'))
+   WHERE coalesce(p.proowner, o.oprowner, c.relowner) NOT IN ${TRUSTED})`;
 
 /** Reads what proofs need to know. The search_path has to be pinned, as for lints. */
 export async function readScene(query: Query, target: Target): Promise<Scene> {
   const names = [JSON.stringify(target.roles), JSON.stringify(target.tenantColumns)];
   const tables = await query(
-    `${CATALOGUE} SELECT t.fq AS name, format_type(a.atttypid, NULL) AS type,
+    `${CATALOGUE}${STRANGE} SELECT t.fq AS name, format_type(a.atttypid, NULL) AS type,
        (SELECT json_agg(DISTINCT c.attname)::text
           FROM pg_attribute c
           LEFT JOIN pg_depend d ON d.refclassid = 'pg_class'::regclass AND d.refobjid = c.attrelid
            AND d.refobjsubid = c.attnum AND d.classid = 'pg_policy'::regclass
-         WHERE c.attrelid = t.oid AND (c.attnum = t.tcol OR d.objid IS NOT NULL)) AS columns
+         WHERE c.attrelid = t.oid AND (c.attnum = t.tcol OR d.objid IS NOT NULL)) AS columns,
+       (t.oid NOT IN (SELECT oid FROM strange))::text AS trusted
      FROM tab t LEFT JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = t.tcol
     WHERE t.relrowsecurity AND EXISTS (SELECT FROM app r
       WHERE has_schema_privilege(r.oid, t.relnamespace, 'USAGE')
@@ -88,16 +120,19 @@ export async function readScene(query: Query, target: Target): Promise<Scene> {
     names.slice(0, 1),
   );
   const [facts] = await query(
-    `SELECT (SELECT format('%s.current_tenant_id()', p.pronamespace::regnamespace)
+    `${CATALOGUE} SELECT (SELECT format('%s.current_tenant_id()', p.pronamespace::regnamespace)
                FROM pg_proc p WHERE p.proname = 'current_tenant_id' AND p.pronargs = 0
+                AND p.proowner IN ${TRUSTED}
               ORDER BY p.pronamespace LIMIT 1) AS function,
-            (to_regclass('pgvpd.seal_key') IS NOT NULL)::text AS sealed`,
+            EXISTS (SELECT FROM seal)::text AS sealed`,
+    names,
   );
   return {
-    tables: tables.map(({ name, columns, type }) => ({
+    tables: tables.map(({ name, columns, type, trusted }) => ({
       name: name!,
       columns: JSON.parse(columns ?? "[]") as string[],
       type: type!,
+      isTrusted: trusted === "true",
     })),
     roles: roles.map(({ name, unbound }) => ({ name: name!, isUnbound: unbound === "true" })),
     tenantFunction: facts!["function"]!,

@@ -84,6 +84,21 @@ Deno.test("an administrator who is no superuser does what he may, and says what 
   }
 });
 
+Deno.test("code of others does not run in an administrator's session", async () => {
+  await bench.query(`ALTER FUNCTION current_tenant_id() OWNER TO keeper`);
+  try {
+    const { tried, untried } = await examine(patient());
+    assert.ok(tried.includes("0 of 2 protected tables explained, as app_user, for two tenants"));
+    assert.match(untried.join("\n"), /^2 protected tables as app_user: they run code of/);
+    assert.match(untried.join("\n"), /^a forged context as app_user: an administrator has no/m);
+    await using app = await connect("app_user");
+    const through = await examine(patient({ app: app.query }));
+    assert.ok(through.tried.includes("2 of 2 protected tables explained, through pgvpd"));
+  } finally {
+    await bench.query(`ALTER FUNCTION current_tenant_id() OWNER TO postgres`);
+  }
+});
+
 Deno.test("probes are run on the way that is given", async () => {
   await using stack = new AsyncDisposableStack();
   const upstream = {

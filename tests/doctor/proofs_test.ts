@@ -50,8 +50,8 @@ const roles = (fault: string, undo: string, isLogin = false) =>
 Deno.test("the scene is what there is to try", async () => {
   const scene = await trying("SELECT 1", (_, scene) => Promise.resolve(scene), "SELECT 1");
   assert.deepEqual(scene.tables, [
-    { name: "public.customers", columns: ["tenant_id"], type: "text" },
-    { name: "public.notes", columns: ["tenant_id"], type: "text" },
+    { name: "public.customers", columns: ["tenant_id"], type: "text", isTrusted: true },
+    { name: "public.notes", columns: ["tenant_id"], type: "text", isTrusted: true },
   ]);
   assert.equal(scene.tenantFunction, "public.current_tenant_id()");
   assert.equal(scene.isSealed, false);
@@ -117,7 +117,7 @@ Deno.test("a table that is refused is not counted", async () => {
   );
   assert.deepEqual(proof, { findings: [], explained: 2, read: 2 });
 });
-const hidden = { name: "pg_catalog.pg_authid", columns: [], type: null };
+const hidden = { name: "pg_catalog.pg_authid", columns: [], type: null, isTrusted: true };
 
 Deno.test("no role can be taken on in a sound database, and that was really tried", async () => {
   const { findings, tried } = await roles("SELECT 1", "SELECT 1");
@@ -167,4 +167,62 @@ Deno.test("a context is forged without a seal, and not with one", async () => {
     await trying("SELECT 1", (trial) => proveContext(trial, none, VARIABLE), "SELECT 1"),
     null,
   );
+});
+
+const STRANGE = `
+CREATE FUNCTION back() RETURNS boolean LANGUAGE plpgsql AS
+  'BEGIN RESET SESSION AUTHORIZATION; RETURN current_user = ''postgres''; END';
+CREATE TABLE trap (tenant_id text); INSERT INTO trap VALUES ('acme');
+ALTER TABLE trap ENABLE ROW LEVEL SECURITY; GRANT SELECT ON trap TO app_user;
+CREATE POLICY p ON trap USING (tenant_id <> '' AND back());`;
+
+Deno.test("code of others is known for what it is: it could go back to the administrator", async () => {
+  const undo = "DROP TABLE trap; DROP FUNCTION back()";
+  const look = (owner: string) =>
+    trying(
+      `${STRANGE} ALTER FUNCTION back() OWNER TO ${owner}`,
+      async (trial, { tables }) => {
+        const trap = tables.filter(({ name }) => name === "public.trap");
+        const { findings } = await proveTables(trial, trap, TABLES);
+        return { isTrusted: trap[0]!.isTrusted, went: findings.map(({ lint }) => lint) };
+      },
+      undo,
+    );
+  assert.deepEqual(await look("keeper"), { isTrusted: false, went: ["E02"] }, "it really can");
+  assert.equal((await look("postgres")).isTrusted, true);
+});
+
+Deno.test("what a policy reads is code too, when it is a view or has policies", async () => {
+  const trusted = (fault: string, undo: string) =>
+    trying(
+      `CREATE TABLE t (tenant_id text); ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+       GRANT SELECT ON t TO app_user; CREATE TABLE list (org text); ${fault}
+       CREATE POLICY p ON t USING (tenant_id IN (SELECT org FROM list))`,
+      (_, { tables }) => Promise.resolve(tables.find(({ name }) => name === "public.t")!.isTrusted),
+      `DROP TABLE t; ${undo}`,
+    );
+  const owned = "ALTER TABLE list OWNER TO keeper;";
+  assert.equal(await trusted(owned, "DROP TABLE list"), true);
+  const itself = `${owned} ALTER TABLE list ENABLE ROW LEVEL SECURITY;`;
+  assert.equal(await trusted(itself, "DROP TABLE list"), false);
+  const view = `DROP TABLE list; CREATE VIEW list AS SELECT 'a'::text AS org;
+    ALTER VIEW list OWNER TO keeper;`;
+  assert.equal(await trusted(view, "DROP VIEW list"), false);
+});
+
+Deno.test("the planner runs code of indexes and constraints, a child's too", async () => {
+  const made = `CREATE TABLE t (tenant_id text, body text); SELECT pgvpd_protect('t');
+    CREATE TABLE child () INHERITS (t);
+    CREATE FUNCTION f(x text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT x';
+    CREATE STATISTICS s ON tenant_id, body FROM t;`;
+  const trusted = (fault: string) =>
+    trying(
+      `${made} ${fault}; ALTER FUNCTION f(text) OWNER TO keeper`,
+      (_, { tables }) => Promise.resolve(tables.find(({ name }) => name === "public.t")!.isTrusted),
+      "DROP TABLE t CASCADE; DROP FUNCTION f(text)",
+    );
+  assert.equal(await trusted("CREATE INDEX ON t (lower(body))"), true);
+  assert.equal(await trusted("CREATE INDEX ON t (f(body))"), false);
+  assert.equal(await trusted("ALTER TABLE t ADD CHECK (f(body) <> '')"), false);
+  assert.equal(await trusted("CREATE INDEX ON child (tenant_id) WHERE f(body) = 'x'"), false);
 });
