@@ -21,6 +21,8 @@ import { CommandError, reasonOf } from "./failure.ts";
 export interface DoctorOptions {
   readonly url?: string;
   readonly appUrl?: string;
+  readonly passwordFile?: string;
+  readonly appPasswordFile?: string;
   readonly role?: readonly string[];
   readonly tenantColumn?: readonly string[];
   readonly json?: true;
@@ -72,15 +74,15 @@ async function examination(
   entries: readonly IgnoreEntry[],
 ): Promise<Report> {
   await using connections = new AsyncDisposableStack();
-  const open = async (url: string | null) => {
-    const database = await connectAdmin(settings, url);
-    return connections.use(database);
-  };
-  const url = options.url ?? settings.doctorUrl;
-  const admin = await open(url);
-  const through = async (address: string) =>
-    connections.use(await DoctorDatabase.connect(address)).query;
   const { appUrl } = options;
+  for (const each of [options.url, appUrl]) refusePassword(each);
+  const url = options.url ?? settings.doctorUrl;
+  const password = readPassword(options.passwordFile);
+  const open = async () => connections.use(await connectAdmin(settings, url, password));
+  const admin = await open();
+  const appPassword = readPassword(options.appPasswordFile);
+  const through = async (address: string) =>
+    connections.use(await DoctorDatabase.connect(address, appPassword)).query;
   const hasPlace = appUrl !== undefined && TENANT_PLACE.test(appUrl);
   const tenants = hasPlace ? [crypto.randomUUID(), crypto.randomUUID()] : [];
   const named = tenants.map((tenant) => appUrl!.replace(TENANT_PLACE, tenant));
@@ -95,7 +97,7 @@ async function examination(
       },
       setRole: settings.setRole,
       variable: settings.contextVariables[0]!,
-      upstream: { connect: async () => (await open(url)).query, where: admin.address },
+      upstream: { connect: async () => (await open()).query, where: admin.address },
       app: appUrl === undefined ? null : await through(named[0] ?? appUrl),
       strangers,
     });
@@ -118,8 +120,32 @@ export function asCommandError(error: unknown, where: string): unknown {
 export async function connectAdmin(
   settings: Settings,
   url: string | null,
+  password: Pick<ConnectionDefaults, "password"> = {},
 ): Promise<DoctorDatabase> {
-  return await DoctorDatabase.connect(url, url === null ? upstreamOf(settings) : {});
+  const upstream = url === null ? upstreamOf(settings) : {};
+  return await DoctorDatabase.connect(url, { ...upstream, ...password });
+}
+
+/** @throws {CommandError} when a URL of the command line holds a password. */
+function refusePassword(url: string | undefined): void {
+  if (url === undefined || !URL.canParse(url) || new URL(url).password === "") return;
+  throw new CommandError(
+    "A URL on the command line holds a password, which everybody on this machine can read in the " +
+      "list of processes: leave it out, and set PGPASSWORD or name a file",
+  );
+}
+
+/** The first line of the file; without one PGPASSWORD counts. */
+function readPassword(path: string | undefined): Pick<ConnectionDefaults, "password"> {
+  return path === undefined ? {} : { password: readFile(path).split(/\r?\n/)[0]! };
+}
+
+function readFile(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    throw new CommandError(`Cannot read "${path}": ${reasonOf(error)}`);
+  }
 }
 
 function upstreamOf(settings: Settings): ConnectionDefaults {
@@ -132,7 +158,7 @@ function tlsOf(settings: Settings): NonNullable<ConnectionDefaults["ssl"]> {
   if (mode === "disable") return false;
   if (mode === "prefer") return "prefer";
   if (mode === "require" || mode === "true" && !upstreamTlsVerify) return "require";
-  const read = (path: string | null) => path === null ? undefined : Deno.readTextFileSync(path);
+  const read = (path: string | null) => path === null ? undefined : readFile(path);
   const files = {
     ca: read(settings.upstreamTlsCa),
     cert: read(settings.upstreamTlsCert),

@@ -21,6 +21,8 @@ export function addDoctor(
     .description("look, and try, whether isolation in the database really holds")
     .option("--url <url>", "the database, as an administrator: postgres://user@host:port/database")
     .option("--app-url <url>", "the same through pgvpd, as a tenant; {tenant} stands for any")
+    .option("--password-file <path>", "a file with the administrator's password")
+    .option("--app-password-file <path>", "a file with the password for --app-url")
     .option("--role <name>", "a role that tenants log in as; may be repeated", collect)
     .option("--tenant-column <name>", "what tenants' columns are called; may be repeated", collect)
     .addOption(new Option("--json", "print the report as JSON").conflicts("sarif"))

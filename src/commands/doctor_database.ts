@@ -6,6 +6,7 @@ import type { Query, Row } from "../doctor/lints.ts";
 import { CommandError } from "./failure.ts";
 
 const CONNECT_SECONDS_MAX = 10;
+const PORT = 5432;
 
 /** What a connection needs beside its URL, where the URL does not say it. */
 export type ConnectionDefaults = Pick<
@@ -61,7 +62,7 @@ export class DoctorDatabase implements AsyncDisposable {
   ): Promise<DoctorDatabase> {
     const database = new DoctorDatabase(open(url, defaults));
     try {
-      await database.query("SELECT 1");
+      await database.#sql.unsafe("SELECT 1");
       return database;
     } catch (error) {
       await database[Symbol.asyncDispose]();
@@ -86,8 +87,11 @@ export class DoctorDatabase implements AsyncDisposable {
       // Of several statements there are several results.
       return (Array.isArray(first) ? (results as Row[][]).at(-1)! : results as Row[]).map(asText);
     } catch (error) {
-      if (!(error instanceof postgres.PostgresError)) throw error;
-      throw new StatementRefused(error.message, error.code);
+      if (error instanceof postgres.PostgresError) {
+        throw new StatementRefused(error.message, error.code);
+      }
+      if (!(error instanceof Error && "code" in error)) throw error;
+      throw new CommandError(`Lost the connection as ${this.where}: ${error.message}`);
     }
   };
 
@@ -97,25 +101,57 @@ export class DoctorDatabase implements AsyncDisposable {
 }
 
 function open(url: string | null, defaults: ConnectionDefaults): postgres.Sql {
-  const options = {
-    ...defaults,
+  const { host = "localhost", port, ...rest } = { ...defaults, ...(url === null ? {} : read(url)) };
+  return postgres({
+    ...rest,
+    // postgres.js takes a text apart at commas and colons, which an IPv6 address has.
+    ...(String(host).startsWith("/")
+      ? { host, port }
+      : { host: [host].flat(), port: [port].flat() }),
     ...{ max: 1, prepare: false, fetch_types: false, connect_timeout: CONNECT_SECONDS_MAX },
     ...{ idle_timeout: 0, max_lifetime: null, backoff: false, onnotice: () => {} },
     connection: { application_name: "pgvpd doctor" },
-  };
-  if (url === null) return postgres(options);
-  if (!/^postgres(ql)?:\/\//.test(url)) {
+  } as postgres.Options<Record<string, postgres.PostgresType>>);
+}
+
+/** @throws {CommandError} which does not repeat the text: it may hold a password. */
+function read(text: string): ConnectionDefaults {
+  let url: URL;
+  try {
+    url = new URL(text);
+    if (!/^postgres(ql)?:$/.test(url.protocol)) throw new TypeError();
+  } catch {
     throw new CommandError("A database is named as postgres://user@host:port/database");
   }
-  try {
-    const { hostname, searchParams } = new URL(url);
-    const mode = searchParams.get("sslmode");
-    const host = hostname.replace(/^\[(.*)\]$/, "$1");
-    if (mode === "verify-full") return postgres(url, { ...options, ssl: verifyingTls(host) });
-    if (mode === "verify-ca") return postgres(url, { ...options, ssl: verifyingTls(null) });
-    return postgres(url, options);
-  } catch {
-    throw new CommandError("A URL of a database cannot be read"); // it may hold a password
+  const { hostname, port, username, password, pathname, searchParams } = url;
+  const host = searchParams.get("host") ?? hostname.replace(/^\[(.*)\]$/, "$1");
+  const given = (name: string, encoded: string) =>
+    encoded === "" ? {} : { [name]: decodeURIComponent(encoded) };
+  return {
+    ...{ port: port === "" ? PORT : Number(port), ssl: tlsOf(searchParams.get("sslmode"), host) },
+    ...{ ...given("host", host), ...given("user", username), ...given("password", password) },
+    ...given("database", pathname.slice(1)),
+  };
+}
+
+function tlsOf(mode: string | null, host: string): NonNullable<ConnectionDefaults["ssl"]> {
+  switch (mode) {
+    case "disable":
+      return false;
+    case null:
+    case "allow":
+    case "prefer":
+      return host.startsWith("/") ? false : "prefer";
+    case "require":
+      return "require";
+    case "verify-ca":
+      return verifyingTls(null);
+    case "verify-full":
+      return verifyingTls(host);
+    default:
+      throw new CommandError(
+        "sslmode is disable, allow, prefer, require, verify-ca or verify-full",
+      );
   }
 }
 

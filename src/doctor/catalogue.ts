@@ -28,6 +28,11 @@ member AS (
     FROM reach x JOIN pg_roles r ON r.oid = x.oid ORDER BY r.oid, x.depth, x.via
 ), app AS MATERIALIZED (
   SELECT oid, rolname, quote_ident(rolname) AS name, direct, parent FROM role WHERE NOT rolsuper
+),
+-- Behind the first two arguments of pgvpd_protect(): the role, unless it is the usual one.
+for_role (argument) AS MATERIALIZED (
+  SELECT CASE WHEN 'app_user' NOT IN (SELECT rolname FROM app)
+           THEN (SELECT format(', %L', min(rolname::text)) FROM app WHERE direct) END
 ), ns AS MATERIALIZED (
   SELECT oid, nspname, nspowner, quote_ident(nspname) AS name FROM pg_namespace
    WHERE nspname !~ '^pg_' AND nspname <> 'information_schema'

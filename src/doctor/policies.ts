@@ -50,9 +50,9 @@ export const POLICIES: readonly Lint[] = [
     remedy: "Protect it with pgvpd_protect(), which makes such a policy.",
     sql: `
       SELECT t.fq AS object, 'no restrictive policy bounds it' AS detail,
-             format('SELECT pgvpd_protect(%L, %L);', t.fq,
-               (SELECT attname FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attnum = t.tcol)
-             ) AS fix
+             format('SELECT pgvpd_protect(%L, %L%s);', t.fq,
+               (SELECT attname FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attnum = t.tcol),
+               (SELECT argument FROM for_role)) AS fix
         FROM tab t
        WHERE t.relrowsecurity AND t.exposed AND t.tcol IS NOT NULL
          AND t.oid NOT IN (

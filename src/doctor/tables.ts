@@ -14,9 +14,9 @@ export const TABLES: readonly Lint[] = [
     sql: `
       SELECT fq AS object, format('column %s looks like a tenant''s, row-level security is off',
                                   tname) AS detail,
-             format('SELECT pgvpd_protect(%L, %L);', fq,
-               (SELECT attname FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attnum = t.tcol)
-             ) AS fix
+             format('SELECT pgvpd_protect(%L, %L%s);', fq,
+               (SELECT attname FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attnum = t.tcol),
+               (SELECT argument FROM for_role)) AS fix
         FROM tab t WHERE exposed AND NOT relrowsecurity AND tcol IS NOT NULL`,
   },
   {

@@ -96,3 +96,17 @@ Deno.test("a thousand tables are one statement, and each is judged", async () =>
   assert.ok(open.every(({ object }) => /^public\.many_\d*[1-46-9]$/.test(object)));
   assert.deepEqual(findings.filter(({ lint }) => /^T(03|10)$/.test(lint)), []);
 });
+
+Deno.test("a fix is for the role that tenants log in as", async () => {
+  const fixes = await bench.inTransaction(async () => {
+    await bench.query(`CREATE ROLE "the web" LOGIN; CREATE TABLE bare (tenant_id text);
+      GRANT SELECT ON bare TO "the web"`);
+    const findings = await bench.lint(lints, { ...TARGET, roles: ["the web"] });
+    const { fix } = findings.find(({ lint }) => lint === "T01")!;
+    await bench.query(fix);
+    const left = await bench.lint(lints, { ...TARGET, roles: ["the web"] });
+    return { fix, left: left.filter(({ lint }) => lint === "T01") };
+  });
+  assert.equal(fixes.fix, "SELECT pgvpd_protect('public.bare', 'tenant_id', 'the web');");
+  assert.deepEqual(fixes.left, []);
+});

@@ -21,8 +21,8 @@ Deno.test.afterAll(async () => {
   await server.stop();
 });
 
-const urlOf = (user: string, port = server.port) =>
-  `postgres://${user}:${SECRET}@127.0.0.1:${port}/sound`;
+const urlOf = (user: string, port = server.port) => `postgres://${user}@127.0.0.1:${port}/sound`;
+const env = { PGPASSWORD: SECRET };
 /** The lint that blames the server that the tests run on is silenced, as an operator would. */
 const IGNORE = '[[ignore]]\nlint = "D06"\nobject = "*"\nreason = "the tests\' own server"\n';
 
@@ -30,7 +30,7 @@ async function doctor(...more: string[]) {
   await using directory = await TestDirectory.make();
   const ignore = await directory.write("doctor.toml", IGNORE);
   const args = ["doctor", "--url", urlOf("postgres"), "--ignore", ignore];
-  const { code, out, err } = await pgvpd([...args, ...more]);
+  const { code, out, err } = await pgvpd([...args, ...more], { env });
   assert.ok(!(out + err).includes(SECRET), "the password is in no output");
   return { code, out, err };
 }
@@ -87,7 +87,9 @@ Deno.test("through pgvpd: as tenants who do not exist, and with a pooler in the 
     ...upstream,
     ...["--pool-mode", "transaction", "--pool-password", SECRET, "--upstream-password", "x"],
   ]);
-  const pooled = await pgvpd(["doctor", "--url", urlOf("app_user.x", pooling.port), "--json"]);
+  const pooled = await pgvpd(["doctor", "--url", urlOf("app_user.x", pooling.port), "--json"], {
+    env,
+  });
   assert.equal(pooled.err, "");
   const { findings } = JSON.parse(pooled.out);
   const found = findings.filter(({ lint }: { lint: string }) => lint === "E05");
@@ -99,6 +101,10 @@ Deno.test("what keeps it from looking ends with 2 and a sentence", async () => {
   const impossible: [args: string[], sentence: RegExp][] = [
     [["--url", "postgres://x@127.0.0.1:1/y"], /Cannot connect as x@127\.0\.0\.1:1\/y: .*REFUSED/],
     [["--url", "mysql://x"], /A database is named as postgres:\/\//],
+    [["--url", `postgres://x:${SECRET}@h/y`], /holds a password, which everybody/],
+    [["--url", urlOf("x"), "--app-url", `postgres://x:${SECRET}@h/y`], /holds a password/],
+    [["--url", `${urlOf("x")}?sslmode=much`], /sslmode is disable, allow/],
+    [["--url", urlOf("x"), "--password-file", "/nowhere"], /Cannot read "\/nowhere"/],
     [["--url", urlOf("postgres"), "--role", "nobody"], /There is no role "nobody"/],
     [["--url", urlOf("postgres"), "--ignore", "/nowhere"], /Cannot read the ignore file/],
     [["--url", urlOf("postgres"), "--json", "--sarif"], /--json.*cannot be used with.*--sarif/],
@@ -121,7 +127,7 @@ Deno.test("at the start: warn logs each finding, enforce refuses, off does not l
     directory.write(
       `${mode}.conf`,
       `port = 0\nupstream_port = ${server.port}\nlog_format = json
-doctor_on_start = ${mode}\ndoctor_ignore = ${ignore}\ndoctor_url = ${urlOf("postgres")}`,
+doctor_on_start = ${mode}\ndoctor_ignore = ${ignore}\ndoctor_url = ${urlOf(`postgres:${SECRET}`)}`,
     );
   {
     await using sound = await PgvpdProcess.serve(["-c", await config("enforce")]);
