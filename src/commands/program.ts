@@ -9,6 +9,7 @@ import { COMPLETION_SHELLS, completions } from "./completions.ts";
 import { checkConfig, showConfig } from "./config_commands.ts";
 import { addDatabaseCommands } from "./database_commands.ts";
 import { demo } from "./demo.ts";
+import { addDoctor } from "./doctor_command.ts";
 import { sentenceOf } from "./failure.ts";
 import { printError, printLine, writeAll } from "./output.ts";
 import { ping } from "./ping.ts";
@@ -107,6 +108,7 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
     settingsOf: (options) => resolveSettings(readSources(settingsArguments(options))).settings,
     refuseWords: (words) => refuseWords(words, null),
   });
+  addSettingOptions(addDoctor(program, onEnd, settingsArguments));
 
   addDemo(program, onEnd);
   addSmallCommands(program);
@@ -169,6 +171,7 @@ Usage: pgvpd [options]                run the proxy
        pgvpd config check|show        look at the configuration
        pgvpd resolve <user>           run the resolvers for a user name, step by step
        pgvpd setup|protect|status     the database: functions, tables by tenant, what is missing
+       pgvpd doctor [--url <url>]     whether isolation in the database really holds
        pgvpd seal-key new|rotate|put  the keys of a context that nobody can forge
        pgvpd ping                     ask whether pgvpd answers where it listens
        pgvpd demo [--once]            two tenants on an embedded PostgreSQL

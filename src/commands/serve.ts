@@ -17,6 +17,7 @@ import type { SealKey } from "../auth/seal.ts";
 import { daysLeft } from "../net/certificates.ts";
 import type { ResolverPlan } from "../context/resolver_plan.ts";
 import { type FileContents, Proxy } from "../server.ts";
+import { doctorOnStart } from "./doctor_start.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { LoopDelay } from "./loop_delay.ts";
 import { ServiceNotifier } from "./notify.ts";
@@ -47,6 +48,7 @@ export async function serve(from: SettingsArguments): Promise<number> {
     requireUpstreamPermission({ upstreamHost: host, upstreamPort: port });
   }
   const resolvers = loadResolvers(settings);
+  await doctorOnStart(settings, logger("doctor"));
   const sealKeys = loadSealKeys(settings);
   const operations = new Operations(settings);
   const proxy = await startProxy(settings, { ...tls, tenants, resolvers, sealKeys }, operations);

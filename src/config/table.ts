@@ -5,6 +5,7 @@
 import { host, listenHosts } from "./hosts.ts";
 import type { Row } from "./row.ts";
 import { ADMIN } from "./table_admin.ts";
+import { DOCTOR } from "./table_doctor.ts";
 import { POOLING } from "./table_pooling.ts";
 import { RESOLVERS } from "./table_resolvers.ts";
 import { SEAL } from "./table_seal.ts";
@@ -167,6 +168,7 @@ export const TABLE = {
   ...TENANTS,
   ...RESOLVERS,
   ...ADMIN,
+  ...DOCTOR,
   log_level: {
     group: "Logging",
     type: choice(["debug", "info", "warn", "error"], { synonyms: { warning: "warn" } }),

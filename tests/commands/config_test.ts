@@ -56,6 +56,7 @@ async function writeExampleFiles(directory: TestDirectory): Promise<void> {
     "tenants.allow": "acme\nglobex-* # and all like it\n",
     "tenants.deny": "initech\n",
     "tenants.toml": "",
+    "doctor.toml": "",
     "resolvers.toml": await Deno.readTextFile(
       new URL("../../resolvers.toml.example", import.meta.url),
     ),
@@ -89,6 +90,14 @@ Deno.test("config check finds a good file good, and the example with every line 
     const { code, out, err } = await pgvpd(["config", "check", "-c", path]);
     assert.deepEqual([code, out, err], [0, "The configuration is good.\n", ""]);
   }
+});
+
+Deno.test("config check looks into the file of the doctor's findings", async () => {
+  await using directory = await TestDirectory.make();
+  const path = await directory.write("doctor.toml", '[[ignore]]\nlint = "T02"\nobject = "a"\n');
+  const { code, err } = await pgvpd(["config", "check", "--doctor-ignore", path]);
+  assert.equal(code, 1);
+  assert.match(err, /^pgvpd: .*doctor\.toml: entry 1 lacks its reason\npgvpd: 1 problem\.\n$/);
 });
 
 Deno.test("config check looks into the certificates, beside other mistakes too", async () => {

@@ -126,6 +126,10 @@ const ACCEPTED: readonly (readonly [key: SettingKey, text: string, value: unknow
   ["resolver_pool_size", "1", 1],
   ["resolver_cache_size", "0", 0],
   ["on_invalidate", "CLOSE", "close"],
+  ["doctor_on_start", "Enforce", "enforce"],
+  ["doctor_url", "postgres://a@b/c", "postgres://a@b/c"],
+  ["doctor_role", "App_User", "App_User"],
+  ["doctor_ignore", "doctor.toml", "doctor.toml"],
   ["upstream_password", " ", " "],
   ["client_tls", "Require", "require"],
   ["tls_port", "0", 0],
@@ -312,6 +316,10 @@ const REFUSED: readonly [key: SettingKey, text: string, reason: RegExp][] = [
   ["resolver_pool_size", "0", /from 1 to/],
   ["resolver_cache_size", "-1", /from 0 to/],
   ["on_invalidate", "refesh", /did you mean "refresh"\?/],
+  ["doctor_on_start", "enforced", /did you mean "enforce"\?/],
+  ["doctor_url", "a\n", /control characters/],
+  ["doctor_role", "none", /other than none/],
+  ["doctor_ignore", "", /must not be empty/],
   ["upstream_password", "", /must not be empty/],
 ];
 
