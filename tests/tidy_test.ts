@@ -157,7 +157,8 @@ function parenthesisBefore(code: string, closing: number): number {
 
 /** Source files without a test at the mirrored path, and entries of the list that are out of date. */
 function missingTests(source: readonly string[], tests: ReadonlySet<string>): string[] {
-  const mirrored = (path: string) => path.replace(/^src\//, "tests/").replace(/\.tsx?$/, "_test.ts");
+  const mirrored = (path: string) =>
+    path.replace(/^src\//, "tests/").replace(/\.tsx?$/, "_test.ts");
   const missing = source.filter((path) =>
     !path.startsWith(COMMANDS) && !(path in WITHOUT_TEST) && !tests.has(mirrored(path))
   ).map((path) => `${path}: write ${mirrored(path)}`);
