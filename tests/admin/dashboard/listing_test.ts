@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { listTenants, ROWS_MAX, tenantQuery } from "../../../src/admin/dashboard/listing.ts";
-import { tenantView } from "../../support/control.ts";
+import { tenantView } from "../../support/fake_control.ts";
 
 const TENANTS = [
   tenantView("beta", { connections: 1, bytesIn: 500 }),

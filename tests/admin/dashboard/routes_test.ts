@@ -2,8 +2,9 @@
 // clients choose are text, never HTML.
 
 import assert from "node:assert/strict";
-import { dashboard, PUBLIC_PATHS, VIEWERS_MAX } from "../../../src/admin/dashboard/routes.tsx";
-import { type FakeControl, fakeControl, tenantView } from "../../support/control.ts";
+import { dashboardData, dashboardPage, VIEWERS_MAX } from "../../../src/admin/dashboard/routes.tsx";
+import { tenantView } from "../../support/fake_control.ts";
+import { type MovingControl, movingControl } from "../../support/moving_control.ts";
 
 const HOSTILE = `<img src=x onerror="alert(1)">'&`;
 
@@ -25,15 +26,15 @@ async function firstEvents(response: Response): Promise<Map<string, string>> {
   return new Map(events);
 }
 
-async function live(control: FakeControl, query = ""): Promise<Map<string, string>> {
-  return await firstEvents(await dashboard(control).request(`/dashboard/live${query}`));
+async function live(control: MovingControl, query = ""): Promise<Map<string, string>> {
+  return await firstEvents(await dashboardData(control).request(`/dashboard/live${query}`));
 }
 
 Deno.test("page, style and script hold no data, and forbid whatever is not theirs", async () => {
-  const control = fakeControl();
+  const control = movingControl();
   control.shown.tenants = [tenantView("acme")];
-  const app = dashboard(control);
-  for (const path of PUBLIC_PATHS) {
+  const app = dashboardPage(control);
+  for (const path of ["/", "/dashboard/style.css", "/dashboard/client.js"]) {
     const response = await app.request(path);
     assert.equal(response.status, 200, path);
     assert(!(await response.text()).includes("acme"), path);
@@ -44,7 +45,7 @@ Deno.test("page, style and script hold no data, and forbid whatever is not their
 });
 
 Deno.test("the stream has every panel", async () => {
-  const control = fakeControl();
+  const control = movingControl();
   control.shown.tenants = [tenantView("acme", { connections: 4, isPaused: true })];
   const events = await live(control);
   const names = ["summary", "figures", "tenants", "pools", "backends", "pinned", "refusals"];
@@ -55,7 +56,7 @@ Deno.test("the stream has every panel", async () => {
 });
 
 Deno.test("names are text, wherever they stand", async () => {
-  const control = fakeControl();
+  const control = movingControl();
   control.shown.tenants = [tenantView(HOSTILE)];
   control.meters.refusals.add({
     ...{ connection: 1, peer: "192.0.2.1:1", user: HOSTILE, sqlState: "28000", reason: HOSTILE },
@@ -75,7 +76,7 @@ Deno.test("names are text, wherever they stand", async () => {
 });
 
 Deno.test("a search and an order are the viewer's own", async () => {
-  const control = fakeControl();
+  const control = movingControl();
   control.shown.tenants = ["acme", "beta"].map((name) => tenantView(name));
   const events = await live(control, "?search=bet&sort=tenant");
   assert(!events.get("tenants")!.includes("acme"));
@@ -83,7 +84,7 @@ Deno.test("a search and an order are the viewer's own", async () => {
 });
 
 Deno.test("only so many look at the same time, and who leaves makes room", async () => {
-  const app = dashboard(fakeControl(), 10);
+  const app = dashboardData(movingControl(), 10);
   const looking = [];
   for (let index = 0; index < VIEWERS_MAX; index++) {
     const response = await app.request("/dashboard/live");

@@ -8,10 +8,11 @@ import {
   SAMPLES_MAX,
 } from "../../../src/admin/dashboard/samples.ts";
 import { NO_TRAFFIC } from "../../../src/meters.ts";
-import { fakeControl, tenantView } from "../../support/control.ts";
+import { tenantView } from "../../support/fake_control.ts";
+import { movingControl } from "../../support/moving_control.ts";
 
 function world() {
-  const control = fakeControl();
+  const control = movingControl();
   const clock = { now: 0 };
   return { control, clock, samples: new Samples(control, () => clock.now) };
 }
