@@ -18,7 +18,7 @@ import {
 } from "./control.ts";
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
-import { addTraffic, type Histogram, type Meters, NO_TRAFFIC } from "./meters.ts";
+import { addTraffic, type Histogram, type Meters, NO_TRAFFIC, Refusal } from "./meters.ts";
 import { NOTHING_DONE } from "./pool/counters.ts";
 import type { ServerPools } from "./server_pools.ts";
 import type { Resolvers } from "./session/resolving.ts";
@@ -197,6 +197,10 @@ export class ProxyControl implements Control {
 
   pools(): PoolView[] {
     return this.#parts.pools?.views ?? [];
+  }
+
+  refusals(): readonly Refusal[] {
+    return this.#parts.meters.refusals.items;
   }
 
   backends(): BackendView[] {

