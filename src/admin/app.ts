@@ -1,6 +1,7 @@
 // The admin API as a web application: the guard in front, the routes behind it, errors as JSON.
 
 import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
 import { type Control, ControlError } from "../control.ts";
 import { logger } from "../log.ts";
 import { type Guard, guarded } from "./guard.ts";
@@ -14,6 +15,8 @@ export interface AdminEnvironment {
   readonly peer: string;
 }
 
+/** A body holds a few words. */
+const BODY_SIZE_MAX = 64 * 1024;
 const STATUS_OF = { unknown: 404, conflict: 409, invalid: 400 } as const;
 
 /** @param token whether one is needed, for the name that acts are recorded under. */
@@ -45,6 +48,10 @@ export function adminApp(
     }
   }
   app.use(guarded(guard));
+  app.use(bodyLimit({
+    maxSize: BODY_SIZE_MAX,
+    onError: (context) => context.json({ error: "the body is too large" }, 413),
+  }));
   for (const route of ROUTES) {
     if (route.isOpen !== true) {
       app[route.method](route.path, (context) => route.answer(context, world));

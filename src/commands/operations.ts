@@ -7,7 +7,7 @@ import type { Control, OperatorConsole } from "../control.ts";
 import { logger } from "../log.ts";
 import { endpoint } from "../net/tcp.ts";
 import type { Act } from "../server_control.ts";
-import type { LoginRecord, SessionObserver } from "../session/records.ts";
+import type { GuardRecord, LoginRecord, SessionObserver } from "../session/records.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { writeAll } from "./output.ts";
 import { loadTelemetry } from "./telemetry.ts";
@@ -49,6 +49,10 @@ export class Operations implements SessionObserver {
       ...{ result, connection, peer, tls: isEncrypted, user, role, database, tenant },
       ...{ context, method, sqlstate: sqlState, reason, ms: Math.round(ms) },
     });
+  }
+
+  guardHit({ what, connection, peer, user, role, database, tenant }: GuardRecord): void {
+    this.#audit.record("guard", { what, connection, peer, user, role, database, tenant });
   }
 
   /** An operator has done something, or was not allowed to. */

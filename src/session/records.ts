@@ -36,9 +36,19 @@ export interface LoginRecord extends Partial<SessionFacts> {
   readonly ms: number;
 }
 
-/** Whoever wants to hear of logins, and of queries that were cancelled. */
+/** A session has tried what its context guard does not let it. It holds no value of the context. */
+export interface GuardRecord extends Partial<SessionFacts> {
+  readonly connection: number;
+  readonly peer: string;
+  readonly user: string | null;
+  /** What was tried, in a few words of pgvpd's own. */
+  readonly what: string;
+}
+
+/** Whoever wants to hear of logins, and of what guards have caught. */
 export interface SessionObserver {
   loginEnded(record: LoginRecord): void;
+  guardHit?(record: GuardRecord): void;
 }
 
 /** What is known of a login before it has ended. */
@@ -154,6 +164,14 @@ export class SessionRecords {
     } catch (error) {
       this.cancelFailed("abandoned query", error);
     }
+  }
+
+  /** The session's context guard has caught something. */
+  guardHit(what: string): void {
+    this.log.warn("context guard", { ...this.fields(), what });
+    const { connection, observer } = this.options;
+    const { user } = this.login;
+    observer?.guardHit?.({ connection, peer: this.peer, user, ...this.facts, what });
   }
 
   cancelFailed(what: string, error: unknown): void {

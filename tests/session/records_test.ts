@@ -5,7 +5,12 @@ import { PgError } from "../../src/codec/error.ts";
 import { SessionContext } from "../../src/context/context.ts";
 import { LOGIN_PHASES, Meters } from "../../src/meters.ts";
 import { ClientGone, UpstreamRefused } from "../../src/session/endings.ts";
-import { loginPhase, type LoginRecord, SessionRecords } from "../../src/session/records.ts";
+import {
+  type GuardRecord,
+  loginPhase,
+  type LoginRecord,
+  SessionRecords,
+} from "../../src/session/records.ts";
 import { type LogEntry, recordingLog } from "../support/session_world.ts";
 
 function world() {
@@ -66,6 +71,23 @@ Deno.test("a refused login says why, whoever refuses; somebody who leaves has no
   const { told, records, log } = world();
   assert.equal(records.failed(new ClientGone(), null), undefined);
   assert.deepEqual([told.length, log[0]!.level], [0, "debug"]);
+});
+
+Deno.test("what a guard has caught is told, with who it was, where somebody wants to hear of it", () => {
+  const { log, records } = world();
+  records.guardHit("nobody wants to know");
+  assert.deepEqual([log[0]!.level, log[0]!.fields["what"]], ["warn", "nobody wants to know"]);
+  const hits: GuardRecord[] = [];
+  const observer = { loginEnded: () => {}, guardHit: (hit: GuardRecord) => void hits.push(hit) };
+  const options = { connection: 7, meters: new Meters(), observer };
+  const heard = new SessionRecords(recordingLog([]), "192.0.2.1:5000", options);
+  heard.login.user = "app.acme";
+  heard.facts = { role: "app", database: "shop", tenant: "acme" };
+  heard.guardHit("SET of a context variable");
+  assert.deepEqual(hits, [{
+    ...{ connection: 7, peer: "192.0.2.1:5000", user: "app.acme" },
+    ...{ role: "app", database: "shop", tenant: "acme", what: "SET of a context variable" },
+  }]);
 });
 
 Deno.test("errors are counted by class, apart by who has raised them", () => {
