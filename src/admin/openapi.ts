@@ -9,6 +9,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
   403: "A web page of another site may not ask.",
   404: "There is no such thing.",
   409: "It cannot be done as things stand.",
+  413: "The body is too large.",
   421: "The host name is not known to be pgvpd's.",
   429: "Too many wrong tokens.",
   503: "Not ready.",
@@ -30,7 +31,9 @@ export function openApi(version: string): Record<string, unknown> {
 }
 
 function operation({ summary, parameters, body, isOpen, failures, path }: Route) {
-  const refusals = isOpen === true ? [] : [401, 403, 421, 429];
+  const refusals = isOpen === true
+    ? []
+    : [401, 403, ...(body === undefined ? [] : [413]), 421, 429];
   const responses = [200, ...failures ?? [], ...refusals].map((status) => [
     status,
     { description: MEANINGS[status] ?? "Done.", content: { [mediaTypeOf(path, status)]: {} } },

@@ -25,6 +25,8 @@ interface Account {
   /** What was booked on its own series: counted from the first look at which it had them. */
   own: Traffic;
   hasSeries: boolean;
+  /** The look at which it was last there. */
+  look: number;
 }
 
 /**
@@ -36,6 +38,7 @@ export class TenantBook {
   #rest: Traffic = NO_TRAFFIC;
   #seenTotal: Traffic = NO_TRAFFIC;
   #at = -Infinity;
+  #look = 0;
 
   /**
    * @param views every tenant of which something is known.
@@ -51,73 +54,83 @@ export class TenantBook {
   ): TenantSeries[] {
     const decay = this.#at === -Infinity ? 1 : Math.exp((this.#at - now) / MEMORY_MS);
     this.#at = now;
+    this.#look++;
+    const accounts = views.map((view) => this.#notice(view, decay));
+    this.#forget();
+    const { least, equals } = leastOf(accounts, seriesMax);
+    let equalsLeft = equals;
     let unbooked = difference(total, this.#seenTotal);
     this.#seenTotal = total;
-    const moved = new Map<string, Traffic>();
-    for (const view of views) {
-      const account = this.#accountOf(view.tenant);
-      const delta = difference(view, account.seen);
-      account.seen = view;
-      account.recent = account.recent * decay + delta.bytesIn + delta.bytesOut;
-      moved.set(view.tenant, delta);
-    }
-    this.#forgetAllBut(moved);
-    const chosen = this.#choose(views, seriesMax);
     const series: TenantSeries[] = [];
     const rest = { connections: 0, waiting: 0 };
-    for (const { tenant, connections, waiting } of views) {
-      const account = this.#accounts.get(tenant)!;
-      account.hasSeries = chosen.has(tenant);
-      if (!account.hasSeries) {
+    for (const [index, view] of views.entries()) {
+      const account = accounts[index]!;
+      const { tenant, connections, waiting } = view;
+      const weight = weightOf(account);
+      account.hasSeries = weight > least || weight === least && equalsLeft-- > 0;
+      if (account.hasSeries) {
+        const delta = difference(view, account.seen);
+        account.own = addTraffic(account.own, delta);
+        unbooked = minus(unbooked, delta);
+        series.push({ tenant, connections, waiting, ...account.own });
+      } else {
         rest.connections += connections;
         rest.waiting += waiting;
-        continue;
       }
-      const delta = moved.get(tenant)!;
-      account.own = addTraffic(account.own, delta);
-      unbooked = minus(unbooked, delta);
-      series.push({ tenant, connections, waiting, ...account.own });
+      account.seen = view;
     }
     this.#rest = addTraffic(this.#rest, positive(unbooked));
     return [...series, { tenant: null, ...rest, ...this.#rest }];
   }
 
-  #accountOf(tenant: string): Account {
-    let account = this.#accounts.get(tenant);
+  #notice(view: TenantView, decay: number): Account {
+    let account = this.#accounts.get(view.tenant);
     if (account === undefined) {
-      account = { seen: NO_TRAFFIC, recent: 0, own: NO_TRAFFIC, hasSeries: false };
-      this.#accounts.set(tenant, account);
+      account = { seen: NO_TRAFFIC, recent: 0, own: NO_TRAFFIC, hasSeries: false, look: 0 };
+      this.#accounts.set(view.tenant, account);
     }
+    const moved = since(view.bytesIn, account.seen.bytesIn) +
+      since(view.bytesOut, account.seen.bytesOut);
+    account.recent = account.recent * decay + moved;
+    account.look = this.#look;
     return account;
   }
 
-  #forgetAllBut(present: ReadonlyMap<string, unknown>): void {
-    for (const tenant of this.#accounts.keys()) {
-      if (!present.has(tenant)) this.#accounts.delete(tenant);
+  /** Those that are not known any more. */
+  #forget(): void {
+    for (const [tenant, { look }] of this.#accounts) {
+      if (look !== this.#look) this.#accounts.delete(tenant);
     }
-  }
-
-  #choose(views: readonly TenantView[], seriesMax: number): ReadonlySet<string> {
-    const weight = (tenant: string) => {
-      const { recent, hasSeries } = this.#accounts.get(tenant)!;
-      return hasSeries ? recent * STAY_FACTOR : recent;
-    };
-    const names = views.map(({ tenant }) => tenant);
-    if (names.length <= seriesMax) return new Set(names);
-    const weighed = names.map((tenant) => [weight(tenant), tenant] as const);
-    weighed.sort(([a], [b]) => b - a);
-    return new Set(weighed.slice(0, seriesMax).map(([, tenant]) => tenant));
   }
 }
 
-/** What has come since; a counter that has become less has begun anew. */
-function difference(now: Traffic, before: Traffic): Traffic {
-  const one = (a: number, b: number) => a >= b ? a - b : a;
+function weightOf({ recent, hasSeries }: Account): number {
+  return hasSeries ? recent * STAY_FACTOR : recent;
+}
+
+/** What one must weigh to be among so many, and how many there may be who weigh just that. */
+function leastOf(accounts: readonly Account[], count: number) {
+  if (accounts.length <= count) return { least: -Infinity, equals: 0 };
+  const weights = Float64Array.from(accounts, weightOf).sort();
+  const least = weights[weights.length - count] ?? Infinity;
   return {
-    bytesIn: one(now.bytesIn, before.bytesIn),
-    bytesOut: one(now.bytesOut, before.bytesOut),
-    transactions: one(now.transactions, before.transactions),
-    queries: one(now.queries, before.queries),
+    least,
+    equals: count - weights.length + weights.findLastIndex((each) => each <= least) + 1,
+  };
+}
+
+/** A counter that has become less has begun anew. */
+function since(now: number, before: number): number {
+  return now >= before ? now - before : now;
+}
+
+/** What has come since. */
+function difference(now: Traffic, before: Traffic): Traffic {
+  return {
+    bytesIn: since(now.bytesIn, before.bytesIn),
+    bytesOut: since(now.bytesOut, before.bytesOut),
+    transactions: since(now.transactions, before.transactions),
+    queries: since(now.queries, before.queries),
   };
 }
 

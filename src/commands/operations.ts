@@ -51,8 +51,8 @@ export class Operations implements SessionObserver {
     });
   }
 
-  guardHit({ connection, peer, role, database, tenant, change }: GuardRecord): void {
-    this.#audit.record("guard", { connection, peer, role, database, tenant, change });
+  guardHit({ what, connection, peer, user, role, database, tenant }: GuardRecord): void {
+    this.#audit.record("guard", { what, connection, peer, user, role, database, tenant });
   }
 
   /** An operator has done something, or was not allowed to. */

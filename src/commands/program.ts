@@ -168,13 +168,11 @@ function addSmallCommands(program: Command): void {
 const USAGE = `pgvpd ${denoJson.version}: tenant identity for PostgreSQL connections
 
 Usage: pgvpd [options]                run the proxy
-       pgvpd config check|show        look at the configuration
-       pgvpd resolve <user>           run the resolvers for a user name, step by step
-       pgvpd setup|protect|status     the database: functions, tables by tenant, what is missing
-       pgvpd doctor [--url <url>]     whether isolation in the database really holds
+       pgvpd config check|show        look at the configuration; resolve <user>: run its resolvers
+       pgvpd setup|protect|status     the database: functions, tables by tenant; also unprotect
+       pgvpd doctor                   whether isolation in the database really holds
        pgvpd seal-key new|rotate|put  the keys of a context that nobody can forge
-       pgvpd ping                     ask whether pgvpd answers where it listens
-       pgvpd demo [--once]            two tenants on an embedded PostgreSQL
+       pgvpd ping|demo                ask whether it answers; see two tenants isolated
        pgvpd sql|completions <name>   print what goes into the database, or into a shell
 
   -c, --config <path>                 Configuration file [pgvpd.conf, when there is one]

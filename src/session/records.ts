@@ -37,18 +37,18 @@ export interface LoginRecord extends Partial<SessionFacts> {
   readonly ms: number;
 }
 
-/** A statement that would change the session context. */
+/** A session has tried what its context guard does not let it. It holds no value of the context. */
 export interface GuardRecord extends Partial<SessionFacts> {
   readonly connection: number;
   readonly peer: string;
-  /** Its first words. */
-  readonly change: string;
+  readonly user: string | null;
+  /** What was tried, in a few words of pgvpd's own. */
+  readonly what: string;
 }
 
-/** Whoever wants to hear of logins, and of queries that were cancelled. */
+/** Whoever wants to hear of logins, and of what guards have caught. */
 export interface SessionObserver {
   loginEnded(record: LoginRecord): void;
-  /** A statement of a client would change the session context. */
   guardHit?(record: GuardRecord): void;
 }
 
@@ -170,11 +170,12 @@ export class SessionRecords {
     }
   }
 
-  /** A statement would change the context; the tenant in it is none of ours to keep out of a log. */
-  guardHit(change: string): void {
-    this.log.warn(SUSPICIOUS, { ...this.fields(), sql: change });
+  /** The session's context guard has caught something. */
+  guardHit(what: string): void {
+    this.log.warn(SUSPICIOUS, { ...this.fields(), sql: what });
     const { connection, observer } = this.options;
-    observer?.guardHit?.({ connection, peer: this.peer, ...this.facts, change });
+    const { user } = this.login;
+    observer?.guardHit?.({ connection, peer: this.peer, user, ...this.facts, what });
   }
 
   cancelFailed(what: string, error: unknown): void {

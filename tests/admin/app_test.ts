@@ -44,6 +44,29 @@ Deno.test("no answer lets a page of another origin read it, or keeps anything", 
   }
 });
 
+Deno.test("a body that is too large is not read, whatever it says of its size", async () => {
+  const { control, ask } = adminWorld();
+  let pulled = 0;
+  const endless = new ReadableStream({
+    pull(controller) {
+      pulled++;
+      controller.enqueue(new TextEncoder().encode(" ".repeat(10_000)));
+    },
+  });
+  assert.equal((await ask("POST /log-level", { body: endless })).status, 413);
+  assert(pulled < 20, `${pulled} pieces were read`);
+  assert.equal((await ask("POST /log-level", { body: " ".repeat(100_000) })).status, 413);
+  assert.deepEqual(control.calls, []);
+});
+
+Deno.test("what is asked with HEAD is answered without a body", async () => {
+  const { ask } = adminWorld();
+  for (const path of ["/health", "/metrics", "/status"]) {
+    const { status, text } = await ask(`HEAD ${path}`);
+    assert.deepEqual([status, text], [200, ""]);
+  }
+});
+
 Deno.test("another path is not there, another method is not for it", async () => {
   const { ask } = adminWorld();
   assert.equal((await ask("GET /nowhere")).status, 404);

@@ -42,6 +42,15 @@ Deno.test("the busiest have series; who overtakes them takes their place, counte
   assert.equal(later[0]!.queries, 10_010, "its own series go on where they were");
 });
 
+Deno.test("of those with equal traffic some have series, and never instead of a busier one", () => {
+  const views = [5, 5, 5, 10, 1].map((each, index) => tenantView(`t${index}`, moved(each)));
+  const look = (count: number) => names(new TenantBook().look(views, moved(26), count, 0));
+  assert.deepEqual(look(0), [null]);
+  assert.deepEqual(look(1), [null, "t3"]);
+  assert.deepEqual(look(2), [null, "t0", "t3"]);
+  assert.deepEqual(look(4), [null, "t0", "t1", "t2", "t3"]);
+});
+
 Deno.test("what was moved long ago counts less and less", () => {
   const book = new TenantBook();
   const look = (a: number, b: number, now: number) =>

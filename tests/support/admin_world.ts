@@ -13,7 +13,7 @@ export function adminWorld(shown: Partial<Control> = {}, token: string | null = 
   const control = fakeControl(shown);
   const guard = new Guard(() => ({ token, names: [] }));
   const app = adminApp(control, new Metrics(control, () => 50), guard, () => token !== null);
-  const ask = async (what: string, init: { body?: string; headers?: HeadersInit } = {}) => {
+  const ask = async (what: string, init: { body?: BodyInit; headers?: HeadersInit } = {}) => {
     const [method, path] = what.split(" ") as [string, string];
     const url = `http://127.0.0.1:9090${path}`;
     const headers = { host: "127.0.0.1:9090", ...init.headers };
@@ -25,7 +25,7 @@ export function adminWorld(shown: Partial<Control> = {}, token: string | null = 
       status: response.status,
       headers: response.headers,
       text,
-      json: isJson ? JSON.parse(text) : null,
+      json: isJson && text !== "" ? JSON.parse(text) : null,
     };
   };
   return { control, ask };
