@@ -90,13 +90,16 @@ async function fetchNpmPackages(): Promise<Missing | null> {
   return null;
 }
 
+/** `node`, or what COMPAT_NODE names. */
+export const NODE = Deno.env.get("COMPAT_NODE") ?? "node";
+
 /** Node where it is new enough for all of them, Deno otherwise. */
 export async function javaScript(): Promise<readonly [string, ...string[]]> {
-  const version = (await output(["node", "--version"]))?.out ?? "";
+  const version = (await output([NODE, "--version"]))?.out ?? "";
   const [major = 0, minor = 0] = version.replace(/^v/, "").split(".").map(Number);
   const isNew = major > NODE_MINIMUM[0]! ||
     (major === NODE_MINIMUM[0] && minor >= NODE_MINIMUM[1]!);
-  return isNew ? ["node"] : [Deno.execPath(), "run", "--quiet", "-A", "--no-lock"];
+  return isNew ? [NODE] : [Deno.execPath(), "run", "--quiet", "-A", "--no-lock"];
 }
 
 function npmClient(name: string, page: string): CompatClient {

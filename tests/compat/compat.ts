@@ -1,55 +1,87 @@
 // `deno task test:compat`: every client through every pool mode, in the clear and with TLS, and the
-// table of docs/compatibility.md. It fetches npm packages and Go modules; of what the system lacks
-// it says so loudly, and goes on. `--only=Drizzle,JDBC` takes some, `--write` writes the table.
+// tables of docs/compatibility.md. It fetches npm packages and Go modules; of what the system lacks
+// it says so loudly, and goes on. `--only=Drizzle,JDBC` takes some, `--write` writes the tables.
 
 import { parseArgs } from "node:util";
 import { Bench } from "../support/wire_bench.ts";
 import { TlsFiles } from "../support/wire_tls.ts";
-import { type ClientRun, runClient } from "./client_runs.ts";
-import { CLIENTS, type Command, type CompatClient } from "./clients.ts";
-import { makePlaces, type Place } from "./places.ts";
-import { type Row, writeTable } from "./table.ts";
+import { runClient } from "./client_runs.ts";
+import { CLIENTS, type Command } from "./clients.ts";
+import { migrationTools, runMigration } from "./migrations.ts";
+import { type Fronts, makePlaces, type Place } from "./places.ts";
+import { type ClientRow, type MigrationRow, writeTables } from "./table.ts";
 
 const { values } = parseArgs({
   options: { only: { type: "string" }, write: { type: "boolean", default: false } },
 });
+const MIGRATIONS = "migrations";
 const only = values.only?.toLowerCase().split(",");
+const isWanted = (name: string) => only?.includes(name.toLowerCase()) ?? true;
 
-const wanted = CLIENTS.filter(({ name }) => only?.includes(name.toLowerCase()) ?? true);
-if (wanted.length === 0) {
-  console.error(`--only takes some of: ${CLIENTS.map(({ name }) => name).join(", ")}`);
+const names = [...CLIENTS.map(({ name }) => name), MIGRATIONS];
+if (!names.some(isWanted)) {
+  console.error(`--only takes some of: ${names.join(", ")}`);
   Deno.exit(2);
 }
 
+let failed = 0;
 const skipped: string[] = [];
-const ready: { client: CompatClient; command: Command; runs: Map<Place, ClientRun> }[] = [];
-for (const client of wanted) {
-  const found = await client.prepare();
-  if ("missing" in found) {
-    skipped.push(client.name);
-    console.warn(`SKIPPED: ${client.name}. ${found.missing}`);
-  } else ready.push({ client, command: found, runs: new Map() });
+const clients: { row: ClientRow; command: Command }[] = [];
+const migrations: MigrationRow[] = [];
+
+function skip(name: string, why: string): void {
+  skipped.push(name);
+  console.warn(`SKIPPED: ${name}. ${why}`);
 }
 
-let failed = 0;
+async function prepare(): Promise<void> {
+  for (const client of CLIENTS.filter(({ name }) => isWanted(name))) {
+    const command = await client.prepare();
+    if ("missing" in command) skip(client.name, command.missing);
+    else clients.push({ row: { client, runs: new Map() }, command });
+  }
+  if (!isWanted(MIGRATIONS)) return;
+  const tools = await migrationTools();
+  if ("missing" in tools) skip(MIGRATIONS, tools.missing);
+  else migrations.push(...tools.map((tool) => ({ tool, runs: new Map() })));
+}
+
+function report(place: Place, name: string, failures: readonly string[]): void {
+  failed += failures.length;
+  console.log(`${failures.length === 0 ? "ok  " : "FAIL"} ${place.name}: ${name}`);
+  for (const failure of failures) console.log(`     ${failure}`);
+}
+
+async function runAt(bench: Bench, place: Place, fronts: Fronts): Promise<void> {
+  for (const { row, command } of clients) {
+    const run = await runClient(bench, fronts, place, command);
+    row.runs.set(place, run);
+    report(place, row.client.name, run.failures);
+  }
+  for (const { tool, runs } of migrations) {
+    const failure = await runMigration(bench, fronts, place, tool);
+    runs.set(place, failure === null);
+    report(place, tool.name, failure === null ? [] : [failure]);
+  }
+}
+
+await prepare();
 const bench = await Bench.start();
 const files = await TlsFiles.make();
 try {
   const places = await makePlaces(files);
   for (const place of places) {
     await using fronts = await place.fronts(bench);
-    for (const { client, command, runs } of ready) {
-      const run = await runClient(bench, fronts, place, command);
-      runs.set(place, run);
-      failed += run.failures.length;
-      console.log(`${run.failures.length === 0 ? "ok  " : "FAIL"} ${place.name}: ${client.name}`);
-      for (const failure of run.failures) console.log(`     ${failure}`);
-    }
+    await runAt(bench, place, fronts);
   }
-  const rows: Row[] = ready.map(({ client, runs }) => ({ client, runs }));
-  const { complete, text } = await writeTable(rows, places, values.write);
-  console.log(text);
-  if (values.write && !complete) console.warn("The table is not written: something is missing.");
+  const isComplete = only === undefined && skipped.length === 0;
+  console.log(
+    await writeTables(
+      { clients: clients.map(({ row }) => row), migrations, places },
+      values.write && isComplete,
+    ),
+  );
+  if (values.write && !isComplete) console.warn("NOT WRITTEN: something has not been run");
 } finally {
   await files[Symbol.asyncDispose]();
   await bench.stop();

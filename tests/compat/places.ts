@@ -10,6 +10,8 @@ import { offering, TlsFiles } from "../support/wire_tls.ts";
 export interface Place {
   readonly mode: Mode;
   readonly tls: boolean;
+  /** File of the authority of the certificate. */
+  readonly ca: string;
   /** As the table names it. */
   readonly name: string;
   readonly fronts: (bench: Bench) => Promise<Fronts>;
@@ -41,6 +43,7 @@ export async function makePlaces(files: TlsFiles): Promise<Place[]> {
   const place = (mode: Mode, tls: boolean): Place => ({
     mode,
     tls,
+    ca,
     name: tls ? `${mode}, TLS` : mode,
     fronts: async (bench) => {
       const given = tls ? contents : WITHOUT_TLS;
@@ -48,6 +51,7 @@ export async function makePlaces(files: TlsFiles): Promise<Place[]> {
       return new Fronts(front, await frontOf(bench, mode, 1, given));
     },
     environment: ({ front, serial }) => ({
+      COMPAT_MODE: mode,
       COMPAT_HOST: "localhost",
       COMPAT_PORT: `${front.port}`,
       COMPAT_SERIAL_PORT: `${serial.port}`,

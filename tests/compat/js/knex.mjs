@@ -3,6 +3,8 @@
 import knex from "knex";
 import { run, versionOf } from "./scenario.mjs";
 
+const TIMEOUT_MS = 3_000;
+
 /** Knex's own placeholders. */
 function bound(text, values) {
   const bindings = [];
@@ -24,11 +26,20 @@ const on = (db) => ({
   rows: async (text, values = []) => (await db.raw(...bound(text, values))).rows,
 });
 
+/** Knex cancels with pg_cancel_backend() and the number that it was told at the login. */
+function cancelling(db) {
+  return {
+    cancelIsSilent: true, // it reports its own timeout
+    cancel: (sql) => ({ done: db.raw(sql).timeout(TIMEOUT_MS, { cancel: true }), cancel() {} }),
+  };
+}
+
 function handle(connection) {
   const db = knex({ client: "pg", connection, pool: { min: 0, max: 2 } });
   return {
     ...on(db),
     transaction: (work) => db.transaction((tx) => work(on(tx))),
+    ...(process.env.COMPAT_MODE === "none" ? cancelling(db) : {}),
     end: () => db.destroy(),
   };
 }

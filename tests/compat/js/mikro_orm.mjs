@@ -33,9 +33,14 @@ const on = (fork) => ({
   rows: (text, values = []) => fork().execute(...bound(text, values)),
 });
 
+/**
+ * Each tenant's ORM has a contextName of its own: within transactional(), MikroORM gives every
+ * EntityManager of the same name that transaction's, whichever ORM it was forked from.
+ */
 async function handle(options) {
   const orm = await MikroORM.init({
     entities: [Tenant],
+    contextName: options.user ?? options.clientUrl,
     discovery: { warnWhenNoEntities: false },
     pool: { min: 0, max: 2 },
     ...options,

@@ -1,7 +1,7 @@
 // Prisma with the driver adapter for node-postgres.
 
 import { PrismaPg } from "@prisma/adapter-pg";
-import { PrismaClient } from "@prisma/client";
+import prisma from "@prisma/client"; // CommonJS: named imports work on Node alone
 import { run, versionOf } from "./scenario.mjs";
 
 const on = (db) => ({
@@ -15,6 +15,7 @@ const on = (db) => ({
 });
 
 function handle(options) {
+  const { PrismaClient } = prisma;
   const db = new PrismaClient({ adapter: new PrismaPg({ max: 2, ...options }) });
   return {
     ...on(db),

@@ -148,6 +148,8 @@ def cancel_when(a, b, sql, query):
 
 
 def pool_return(a, b):
+    a.close()
+    b.close()
     pools = {key: ThreadedConnectionPool(1, 2, **fields(key)) for key in "ab"}
     for turn in range(16):
         key = "ab"[turn % 2]
@@ -157,8 +159,6 @@ def pool_return(a, b):
         pools[key].putconn(connection)
     for pool in pools.values():
         pool.closeall()
-    a.close()
-    b.close()
     for key in "abab":
         connection = connect(key, SERIAL_PORT)
         same(names(connection), NAMES[key])
