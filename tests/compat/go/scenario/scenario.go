@@ -64,9 +64,12 @@ func (t tenant) urlTo(port string) string {
 	if env("CA") != "" {
 		tls = "sslmode=verify-full&sslrootcert=" + url.QueryEscape(env("CA"))
 	}
-	user := url.QueryEscape(env("ROLE") + ".tenant_" + t.key + ":" + t.person)
-	return fmt.Sprintf("postgresql://%s:%s@%s:%s/%s?%s",
-		user, url.QueryEscape(env("PASSWORD")), env("HOST"), env(port), env("DATABASE"), tls)
+	login := url.URL{
+		Scheme: "postgresql", Host: env("HOST") + ":" + env(port), Path: "/" + env("DATABASE"),
+		User:     url.UserPassword(env("ROLE")+".tenant_"+t.key+":"+t.person, env("PASSWORD")),
+		RawQuery: tls,
+	}
+	return login.String()
 }
 
 func say(fact any) {
