@@ -114,11 +114,20 @@ function npmClient(name: string, page: string): CompatClient {
 
 const NATIVE = `${HERE}native`;
 
-async function psycopg2(): Promise<Missing | Command> {
-  const probe = ["-c", "import psycopg2"] as const;
-  const python = await firstThatWorks(["python3", ...probe], ["/usr/bin/python3", ...probe]);
-  if (python === null) return { missing: "psycopg 2: apt-get install python3-psycopg2" };
-  return { args: [python, "psycopg2_client.py"], cwd: NATIVE };
+/** With the `python3` of the path, or the system's where another one is in front of it. */
+function pythonClient(
+  name: string,
+  page: string,
+  module: string,
+  script: string,
+): CompatClient {
+  const probe = ["-c", `import ${module}`] as const;
+  const prepare = async () => {
+    const python = await firstThatWorks(["python3", ...probe], ["/usr/bin/python3", ...probe]);
+    if (python === null) return { missing: `${name}: apt-get install python3-${module}` };
+    return { args: [python, "-B", script], cwd: NATIVE } as const;
+  };
+  return { name, page, prepare };
 }
 
 async function jdbc(): Promise<Missing | Command> {
@@ -164,7 +173,9 @@ export const CLIENTS: readonly CompatClient[] = [
   npmClient("TypeORM", "typeorm"),
   npmClient("Sequelize", "sequelize"),
   npmClient("MikroORM", "mikro-orm"),
-  { name: "psycopg 2", page: "psycopg", prepare: psycopg2 },
+  pythonClient("psycopg 2", "psycopg", "psycopg2", "psycopg2_client.py"),
+  pythonClient("psycopg 3", "psycopg", "psycopg", "psycopg3_client.py"),
+  pythonClient("asyncpg", "asyncpg", "asyncpg", "asyncpg_client.py"),
   { name: "JDBC", page: "jdbc", prepare: jdbc },
   {
     name: "Perl DBI",
