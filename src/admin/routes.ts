@@ -78,7 +78,7 @@ const LOOKS: readonly Route[] = [
   },
   {
     ...{ method: "get", path: "/metrics", summary: "Metrics in the text format of Prometheus." },
-    answer: async (context, { metrics }) =>
+    answer: (context, { metrics }) =>
       context.body(metrics.text(), 200, { "Content-Type": metrics.contentType }),
   },
   {

@@ -105,6 +105,7 @@ const ELSEWHERE = new Set(
 
 /** A word with an underscore is a setting, or something that the project or its neighbours know. */
 function unknownNames(page: Page): string[] {
+  if (page.path.startsWith("docs/clients/")) return []; // names of the clients'
   const shown = new Set(page.blocks.flatMap(({ text }) => text.match(/\w+/g) ?? []));
   return spansOf(page).flatMap(({ line, text }) => {
     const faults = (text.match(/\bPGVPD_[A-Z_]+\b/g) ?? [])
