@@ -189,13 +189,7 @@ export class EmbeddedPostgres {
     const { success, stdout, stderr } = await new Deno.Command(this.#binaries.initdb, {
       args: [
         ...["-D", data, "-U", this.superuser, "--pwfile", passwordFile],
-        ...[
-          "--auth=scram-sha-256",
-          "--encoding=UTF8",
-          "--locale=C",
-          "--no-sync",
-          "--no-instructions",
-        ],
+        ...["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"],
       ],
       cwd: this.#directory,
       env: { LC_ALL: "C" },
