@@ -843,6 +843,7 @@ $functions$, '@schema@', home), '@home@', quote_literal(home)), '@role@', quote_
       FROM pg_proc p
      WHERE p.pronamespace = home::regnamespace
        AND (p.proname = 'current_tenant_id' OR starts_with(p.proname::text, 'pgvpd_'))
+       AND NOT starts_with(p.proname::text, 'pgvpd_invalidate') -- of helpers.sql, for everybody
        AND starts_with(obj_description(p.oid, 'pg_proc'), 'pgvpd:')
     UNION ALL SELECT unnest(grants)
   LOOP
@@ -918,7 +919,7 @@ BEGIN
             HINT = format('Run REVOKE %s FROM %I, then run setup.sql again.', way_out, app_role);
   END IF;
 
-  -- A function that somebody else made under one of these names would be replaced, and still be his.
+  -- A function that somebody else made under one of these names is replaced, and still is his.
   SELECT string_agg(p.oid::regprocedure::text, ', ') INTO untrusted FROM pg_proc p
    WHERE p.pronamespace = home::regnamespace
      AND (p.proname = 'current_tenant_id' OR starts_with(p.proname::text, 'pgvpd_'))
