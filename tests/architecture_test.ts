@@ -33,7 +33,9 @@ const PACKAGES: Record<string, readonly string[]> = {
 };
 
 /** Files that are no code of ours and may be imported, by room: what a binary carries with it. */
-const ASSETS: Record<string, readonly string[]> = { commands: ["deno.json", "sql/setup.sql"] };
+const ASSETS: Record<string, readonly string[]> = {
+  commands: ["deno.json", "sql/helpers.sql", "sql/setup.sql"],
+};
 
 interface Rule {
   readonly rooms: readonly string[] | "all";

@@ -7,6 +7,7 @@ import { nearest } from "../config/problems.ts";
 import { renderHelp, renderShortHelp } from "../config/text.ts";
 import { COMPLETION_SHELLS, completions } from "./completions.ts";
 import { checkConfig, showConfig } from "./config_commands.ts";
+import { addDatabaseCommands } from "./database_commands.ts";
 import { demo } from "./demo.ts";
 import { sentenceOf } from "./failure.ts";
 import { printError, printLine, writeAll } from "./output.ts";
@@ -97,6 +98,12 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
       }),
   );
 
+  addDatabaseCommands(program, {
+    addSettingOptions,
+    settingsOf: (options) => resolveSettings(readSources(settingsArguments(options))).settings,
+    refuseWords: (words) => refuseWords(words, null),
+  });
+
   program.command("demo")
     .description("an embedded PostgreSQL, two tenants, and pgvpd in front of them")
     .option("--port <port>", "where pgvpd listens", port, 6432)
@@ -117,6 +124,7 @@ const USAGE = `pgvpd ${denoJson.version}: tenant identity for PostgreSQL connect
 Usage: pgvpd [options]                run the proxy
        pgvpd config check|show        look at the configuration
        pgvpd resolve <user>           run the resolvers for a user name, step by step
+       pgvpd setup|protect|status     the database: functions, tables by tenant, what is missing
        pgvpd demo [--once]            two tenants on an embedded PostgreSQL
        pgvpd completions <shell>      bash, zsh or fish
 

@@ -13,7 +13,7 @@ const WRONG: readonly [args: string[], told: RegExp][] = [
   [["conifg", "check"], /^pgvpd: unknown command 'conifg'\n\(Did you mean config\?\)\n$/],
   [
     ["something"],
-    /neither a command nor an option's value; the commands are serve, config, resolve, demo/,
+    /neither a command nor an option's value; the commands are serve, config, resolve, setup, /,
   ],
   [["config", "chekc"], /^pgvpd: unknown command 'chekc'\n\(Did you mean check\?\)\n$/],
   [["completions"], /^pgvpd: missing required argument 'shell'\n$/],
@@ -91,7 +91,7 @@ Deno.test("--help has every available setting", async () => {
 });
 
 Deno.test("the other commands have their help", async () => {
-  for (const command of ["demo", "config", "config check", "completions"]) {
+  for (const command of ["demo", "config", "config check", "setup", "completions"]) {
     const { code, out } = await pgvpd([...command.split(" "), "--help"]);
     assert.equal(code, 0);
     assert.match(out, new RegExp(`^Usage: pgvpd ${command}`));

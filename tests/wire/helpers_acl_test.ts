@@ -1,6 +1,6 @@
 // sql/helpers.sql: lists of the context in every form, and tables with several paths to a row.
 //
-// PGVPD_TEST_PG_MAJORS=13,14,15,16,17,18 runs it on those majors; the default is 18.
+// PGVPD_TEST_PG_MAJORS=13,18 runs it on those majors, `deno task test:matrix` on all.
 
 import assert from "node:assert/strict";
 import { startServer, TestDatabase, testedMajors } from "../support/sql_database.ts";

@@ -5,8 +5,7 @@ import { SqlClient, startServer, testedMajors } from "../support/sql_database.ts
 import { PgClient } from "../support/wire_clients.ts";
 import { eventually } from "../support/wire_bench.ts";
 
-const sqlFile = (name: string) =>
-  Deno.readTextFile(new URL(`../../sql/${name}`, import.meta.url));
+const sqlFile = (name: string) => Deno.readTextFile(new URL(`../../sql/${name}`, import.meta.url));
 const SETUP = await sqlFile("setup.sql");
 const HELPERS = await sqlFile("helpers.sql");
 
