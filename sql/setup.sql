@@ -599,6 +599,15 @@ BEGIN
       target, tenant_column, @schema@.pgvpd_value(reader, tenant.atttypid));
   END IF;
 
+  IF EXISTS (SELECT FROM pg_collation c WHERE c.oid = tenant.attcollation
+                AND NOT c.collisdeterministic)
+     OR @schema@.pgvpd_base_type(tenant.atttypid)::text ~ '(^|\.)(citext|character)$' THEN
+    RAISE WARNING 'pgvpd: column % of %, of type %, takes different tenants for one: those that '
+                  'differ in case, accents or trailing spaces only',
+        quote_ident(tenant_column), target::regclass,
+        format_type(tenant.atttypid, tenant.atttypmod)
+      USING HINT = 'Use text with a deterministic collation, uuid or an integer.';
+  END IF;
   IF NOT tenant.attnotnull THEN
     RAISE WARNING 'pgvpd: column % of % may be NULL, and such rows are seen by no tenant',
         quote_ident(tenant_column), target::regclass

@@ -328,3 +328,52 @@ scenarios["nothing opens it: a search_path with other functions and operators"] 
   await app.run("SET app.list = 'other'");
   assert.deepEqual(await app.column("SELECT body FROM notes"), []);
 };
+
+scenarios["types that take different tenants for one are warned of"] = async (database) => {
+  const { admin } = database;
+  await admin.run(`${SETUP}; CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext;
+    CREATE COLLATION loose (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+    CREATE DOMAIN code AS char(4)`);
+  const warned = () => admin.notices.splice(0).some((one) => /different tenants for one/.test(one));
+  for (
+    const [type, isLoose] of [
+      ["ext.citext", true],
+      ["code", true],
+      ["text COLLATE loose", true],
+      ["text", false],
+      ["varchar(9)", false],
+      ["uuid", false],
+    ] as const
+  ) {
+    await admin.run(`CREATE TABLE typed (tenant_id ${type}); SELECT pgvpd_protect('typed')`);
+    assert.equal(warned(), isLoose, type);
+    if (type === "ext.citext") {
+      await admin.run("INSERT INTO typed VALUES ('acme'), ('umbrella')");
+      const app = await database.connect("app_user").becomeTenant("acme");
+      assert.deepEqual(await app.column("SELECT * FROM typed"), ["acme"]);
+    }
+    await admin.run("DROP TABLE typed");
+  }
+};
+
+scenarios["workers read a protected table in parallel, and see the same rows"] = async (
+  database,
+) => {
+  const { admin } = database;
+  await admin.run(`${SETUP}; ${HELPERS}; CREATE TABLE big (tenant_id int, owner text, number int);
+    INSERT INTO big SELECT n % 10, 'user ' || n % 7, n FROM generate_series(1, 20000) n; ANALYZE big;
+    SELECT pgvpd_protect('big'); SELECT pgvpd_protect_acl('big', '[
+      {"column": "owner", "var": "app.owners", "type": "text_array",
+       "when": "number % 2 = 0 AND pgvpd_context_text_contains(''app.owners'', owner)"}]')`);
+  const app = await database.connect("app_user").becomeTenant("2");
+  await app.run(`SET app.owners = '{"user 1","user 2"}'; SET parallel_setup_cost = 0;
+    SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+    SET max_parallel_workers_per_gather = 2`);
+  const query = "SELECT count(*) FROM big WHERE number > 0";
+  const plan = (await app.column(`EXPLAIN (COSTS off) ${query}`)).join("\n");
+  assert.match(plan, /Parallel Seq Scan on big/, plan);
+  const expected = await admin.column(`SELECT count(*) FROM big
+    WHERE tenant_id = 2 AND owner IN ('user 1', 'user 2') AND number % 2 = 0`);
+  assert.notDeepEqual(expected, ["0"]);
+  assert.deepEqual(await app.column(query), expected);
+};
