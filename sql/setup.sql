@@ -427,7 +427,8 @@ $body$;
 COMMENT ON FUNCTION @schema@.pgvpd_readers() IS
   'pgvpd: the functions that policies may call to know the context';
 
--- The roles that tenants' sessions have: those that may ask for the context, the owner aside.
+-- The roles that tenants' sessions have: those that may ask for the context, those aside who own
+-- the kit or were given it to protect tables of theirs.
 CREATE OR REPLACE FUNCTION @schema@.pgvpd_tenant_roles() RETURNS SETOF name
 LANGUAGE sql STABLE
 SET search_path = pg_catalog, pg_temp
@@ -435,6 +436,10 @@ AS $body$
   SELECT r.rolname
     FROM pg_proc p CROSS JOIN aclexplode(p.proacl) a JOIN pg_roles r ON r.oid = a.grantee
    WHERE p.oid = to_regprocedure(@home@ || '.current_tenant_id()') AND r.oid <> p.proowner
+     AND NOT EXISTS (
+       SELECT FROM pg_proc q CROSS JOIN aclexplode(q.proacl) b
+        WHERE q.pronamespace = p.pronamespace AND q.proname = 'pgvpd_protect'
+          AND b.grantee = r.oid)
 $body$;
 COMMENT ON FUNCTION @schema@.pgvpd_tenant_roles() IS
   'pgvpd: the roles that were given current_tenant_id()';

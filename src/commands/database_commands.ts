@@ -24,28 +24,14 @@ const DRY_RUN = ["--dry-run", "do it, show it, and roll it back"] as const;
 
 /** Adds the commands to the program. */
 export function addDatabaseCommands(program: Command, lent: Lent): void {
-  const add = (nameAndArguments: string, description: string) => {
-    const command = program.command(nameAndArguments).description(description);
-    lent.addSettingOptions(command);
-    // All of them are known, as everywhere, but a screenful of settings would hide what follows.
-    for (const option of command.options) {
-      option.hidden = !/^--(no-)?config$/.test(option.long ?? "");
-    }
-    return command
-      .option("--url <url>", "the database, without a password [the upstream of the configuration]")
-      .option("--database <name>", "the database [PGDATABASE]")
-      .option("--user <name>", "an administrator, mostly the tables' owner [PGUSER, else postgres]")
-      .option("--password-file <path>", "its password [PGPASSWORD, else asked for]");
-  };
-  const placeFor = (options: Options): Place =>
-    placeOf({
-      url: text(options["url"]),
-      database: text(options["database"]),
-      user: text(options["user"]),
-      passwordFile: text(options["passwordFile"]),
-    }, () => lent.settingsOf(options));
+  addSetup(program, lent);
+  addProtect(program, lent);
+  addUnprotect(program, lent);
+  addStatus(program, lent);
+}
 
-  add("setup", "install or upgrade pgvpd's functions in a database")
+function addSetup(program: Command, lent: Lent): void {
+  addCommand(program, lent, "setup", "install or upgrade pgvpd's functions in a database")
     .option("--schema <name>", "where to [where they are, else the first of the search_path]")
     .option("--role <name>", "the role that tenants log in as [app_user]")
     .option("--variable <name>", "what current_tenant_id() reads [app.current_tenant_id]")
@@ -53,7 +39,7 @@ export function addDatabaseCommands(program: Command, lent: Lent): void {
     .action(async (options, { args }) => {
       lent.refuseWords(args);
       await setup(
-        placeFor(options),
+        placeFor(options, lent),
         {
           schema: text(options.schema),
           role: text(options.role),
@@ -65,7 +51,10 @@ export function addDatabaseCommands(program: Command, lent: Lent): void {
         warn,
       );
     });
-  add("protect [tables...]", "isolate tables by tenant")
+}
+
+function addProtect(program: Command, lent: Lent): void {
+  addCommand(program, lent, "protect [tables...]", "isolate tables by tenant")
     .option("--column <name>", "the column that holds the tenant [tenant_id]")
     .option("--all-of <schema>", "every table of this schema that has the column")
     .option("--role <name>", "the role of the tenants' sessions [app_user]")
@@ -74,7 +63,7 @@ export function addDatabaseCommands(program: Command, lent: Lent): void {
     .option(...DRY_RUN)
     .action(async (tables: string[], options) => {
       await protect(
-        placeFor(options),
+        placeFor(options, lent),
         {
           tables,
           allOf: text(options.allOf),
@@ -88,12 +77,16 @@ export function addDatabaseCommands(program: Command, lent: Lent): void {
         warn,
       );
     });
-  add("unprotect <tables...>", "take the protection away, and the tenants' privileges")
+}
+
+function addUnprotect(program: Command, lent: Lent): void {
+  const description = "take the protection away, and the tenants' privileges";
+  addCommand(program, lent, "unprotect <tables...>", description)
     .option("--keep-privileges", "leave the privileges: tenants see every row")
     .option(...DRY_RUN)
     .action(async (tables: string[], options) => {
       await unprotect(
-        placeFor(options),
+        placeFor(options, lent),
         {
           tables,
           keepPrivileges: options.keepPrivileges === true,
@@ -103,17 +96,42 @@ export function addDatabaseCommands(program: Command, lent: Lent): void {
         warn,
       );
     });
-  add("status", "the protection of every table, and what it lacks")
+}
+
+function addStatus(program: Command, lent: Lent): void {
+  addCommand(program, lent, "status", "the protection of every table, and what it lacks")
     .option("--json", "as JSON")
     .action(async (options, { args }) => {
       lent.refuseWords(args);
       const isColored = Deno.stdout.isTerminal() && !Deno.noColor;
-      await status(
-        placeFor(options),
-        { isJson: options.json === true, isColored },
-        printLine,
-      );
+      const how = { isJson: options.json === true, isColored };
+      await status(placeFor(options, lent), how, printLine);
     });
+}
+
+/** A command with the options that say where the database is. */
+function addCommand(program: Command, lent: Lent, words: string, description: string): Command {
+  const command = program.command(words).description(description);
+  lent.addSettingOptions(command);
+  // All of them are known, as everywhere, but a screenful of settings would hide what follows.
+  for (const option of command.options) {
+    option.hidden = !/^--(no-)?config$/.test(option.long ?? "");
+  }
+  return command
+    .option("--url <url>", "the database, without a password [the upstream of the configuration]")
+    .option("--database <name>", "the database [PGDATABASE]")
+    .option("--user <name>", "an administrator, mostly the tables' owner [PGUSER, else postgres]")
+    .option("--password-file <path>", "its password [PGPASSWORD, else asked for]");
+}
+
+function placeFor(options: Options, lent: Lent): Place {
+  const said = {
+    url: text(options["url"]),
+    database: text(options["database"]),
+    user: text(options["user"]),
+    passwordFile: text(options["passwordFile"]),
+  };
+  return placeOf(said, () => lent.settingsOf(options));
 }
 
 function warn(line: string): void {

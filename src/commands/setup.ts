@@ -41,6 +41,9 @@ const SCRIPTS: readonly Script[] = [
   { name: "helpers.sql", text: helpersSql },
 ];
 
+/** "pgvpd" as a number. */
+const SETUP_LOCK = 0x7067767064;
+
 /** @throws {CommandError} when something cannot be done; then nothing is. */
 export async function setup(
   place: Place,
@@ -50,6 +53,8 @@ export async function setup(
 ): Promise<void> {
   const notices = noticePrinter(print, warn);
   await inTransaction(place, notices.take, async (transaction) => {
+    // Two at once, as when several instances of an application start, would trip each other.
+    await transaction`SELECT pg_catalog.pg_advisory_xact_lock(${SETUP_LOCK})`;
     const schema = await enterSchema(transaction, options.schema);
     print(`In ${placeText(place)}, schema ${identifier(schema)}:`);
     await refuseNewer(transaction, schema);

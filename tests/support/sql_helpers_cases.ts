@@ -2,7 +2,6 @@
 
 const A = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
 const B = "b0eebc99-9c0b-4ef8-bb6d-6bb9bd380a22";
-const C = "c0eebc99-9c0b-4ef8-bb6d-6bb9bd380a33";
 
 /** A context's text, and the items of pgvpd_context_array(); null: no array. */
 export const LISTS: readonly [text: string, items: readonly (string | null)[] | null][] = [

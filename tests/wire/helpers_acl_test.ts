@@ -197,7 +197,8 @@ scenarios["every column type has its paths"] = async (database) => {
     for (const form of ["text", "text_array"]) {
       await admin.run(`CREATE TABLE typed (held ${type}, body text);
         INSERT INTO typed VALUES ('${one}', 'mine'), ('${other}', 'theirs'), (NULL, 'orphan');
-        SELECT pgvpd_protect_acl('typed', '[{"column": "held", "var": "app.v", "type": "${form}"}]')`);
+        SELECT pgvpd_protect_acl('typed',
+          '[{"column": "held", "var": "app.v", "type": "${form}"}]')`);
       await app.run("SET app.v = ''");
       assert.deepEqual(await app.column("SELECT body FROM typed"), [], `${type} ${form}: nobody`);
       await app.run(`SET app.v = '${one}'`);
@@ -356,4 +357,22 @@ scenarios["nothing of it is for everybody"] = async (database) => {
   await stranger.refused("SELECT pgvpd_context_array('app.x')", DENIED, /permission denied/);
   const app = database.connect("app_user");
   await app.refused("SELECT pgvpd_protect_acl('x', '[]')", DENIED, /permission denied/);
+};
+
+scenarios["owners of tables who did not install the kit"] = async (database) => {
+  const { admin } = database;
+  await admin.run(`DROP OWNED BY app_user; CREATE ROLE owner_role LOGIN; CREATE SCHEMA kit;
+    CREATE SCHEMA theirs AUTHORIZATION owner_role; SET search_path = kit; ${SETUP}; ${HELPERS};
+    GRANT USAGE ON SCHEMA kit TO owner_role`);
+  const owner = database.connect("owner_role");
+  await owner.run(`SET search_path = theirs, kit; ${TABLE}; ALTER TABLE cases ADD tenant_id text`);
+  await owner.refused("SELECT pgvpd_protect('cases')", DENIED, /permission denied for function/);
+  await admin.run("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA kit TO owner_role");
+  await owner.run(`SELECT pgvpd_protect('cases'); SELECT pgvpd_unprotect('cases');
+    SELECT pgvpd_protect_acl('cases', '[{"column": "owner", "var": "app.me", "type": "text"}]')`);
+  const app = database.connect("app_user");
+  await app.run("SET app.me = 'alice'");
+  assert.deepEqual(await app.column("SELECT owner FROM theirs.cases"), ["alice"]);
+  const missing = "SELECT missing FROM kit.pgvpd_status() WHERE table_name = 'cases'";
+  assert.deepEqual(await admin.column(missing), ["null"]);
 };
