@@ -934,13 +934,15 @@ BEGIN
   END IF;
 
   -- A function that somebody else made under one of these names is replaced, and still is his.
-  SELECT string_agg(p.oid::regprocedure::text, ', ') INTO untrusted FROM pg_proc p
+  SELECT format('%s owns %s', o.rolname, p.oid::regprocedure) INTO untrusted
+    FROM pg_proc p JOIN pg_roles o ON o.oid = p.proowner
    WHERE p.pronamespace = home::regnamespace
      AND (p.proname = 'current_tenant_id' OR starts_with(p.proname::text, 'pgvpd_'))
-     AND starts_with(obj_description(p.oid, 'pg_proc'), 'pgvpd:')
-     AND pg_has_role(app_role, p.proowner, 'MEMBER');
+     AND NOT o.rolsuper AND o.rolname <> current_user
+     AND o.oid <> (SELECT d.datdba FROM pg_database d WHERE d.datname = current_database())
+   ORDER BY p.oid LIMIT 1;
   IF untrusted IS NOT NULL THEN
-    RAISE EXCEPTION 'pgvpd: % owns %', quote_ident(app_role), untrusted
+    RAISE EXCEPTION 'pgvpd: %, and is neither a superuser nor the owner of the database', untrusted
       USING ERRCODE = 'invalid_object_definition',
             HINT = 'Drop it, or ALTER FUNCTION … OWNER TO the owner of the database, then run '
                    'setup.sql again.';

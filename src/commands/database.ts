@@ -248,31 +248,34 @@ export function identifier(name: string): string {
  * run with this user's rights.
  *
  * @returns null when it is not installed.
- * @throws {CommandError} when there are several, or only somebody else's.
+ * @throws {CommandError} when there are several, or a function in it is somebody else's.
  */
 export async function kitSchema(transaction: Transaction): Promise<string | null> {
-  const found = await transaction<{ schema: string; owner: string; trusted: boolean }[]>`
-    SELECT DISTINCT n.nspname AS schema, r.rolname AS owner,
+  const functions = await transaction<
+    { schema: string; name: string; signature: string; owner: string; trusted: boolean }[]
+  >`
+    SELECT n.nspname AS schema, p.proname AS name, p.oid::pg_catalog.regprocedure AS signature,
+           r.rolname AS owner,
            r.rolsuper OR r.rolname = current_user OR r.oid = d.datdba AS trusted
       FROM pg_catalog.pg_proc p
       JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
       JOIN pg_catalog.pg_roles r ON r.oid = p.proowner
       JOIN pg_catalog.pg_database d ON d.datname = pg_catalog.current_database()
-     WHERE p.proname = 'pgvpd_protect'`;
-  const trusted = found.filter((each) => each.trusted);
-  if (trusted.length > 1) {
-    const names = trusted.map(({ schema }) => identifier(schema)).join(" and ");
+     WHERE p.proname ^@ 'pgvpd_' OR p.proname = 'current_tenant_id'`;
+  const kits = functions.filter(({ name }) => name === "pgvpd_protect");
+  const schemas = [...new Set(kits.filter(({ trusted }) => trusted).map(({ schema }) => schema))];
+  if (schemas.length > 1) {
+    const names = schemas.map(identifier).join(" and ");
     throw new CommandError(`pgvpd's functions are in ${names}: drop those that are not used`);
   }
-  if (trusted.length === 0 && found.length > 0) {
-    const { schema, owner } = found[0]!;
-    throw new CommandError(
-      `pgvpd_protect() in schema ${identifier(schema)} belongs to ${identifier(owner)}, who is ` +
-        "neither a superuser nor the owner of the database: it is not run. " +
-        "Drop it, or give it to the owner with ALTER FUNCTION … OWNER TO",
-    );
-  }
-  return trusted[0]?.schema ?? null;
+  const schema = schemas[0] ?? kits[0]?.schema ?? null;
+  const stranger = functions.find((each) => each.schema === schema && !each.trusted);
+  if (stranger === undefined) return schema;
+  throw new CommandError(
+    `${stranger.signature} in schema ${identifier(stranger.schema)} belongs to ` +
+      `${identifier(stranger.owner)}, who is neither a superuser nor the owner of the database: ` +
+      "nothing is run. Drop it, or give it to the owner with ALTER FUNCTION … OWNER TO",
+  );
 }
 
 /** The same, for commands that need it. */

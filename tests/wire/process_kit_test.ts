@@ -122,12 +122,15 @@ Deno.test("setup: another schema, role and variable; a mistake leaves nothing", 
   assert.deepEqual(await tenant.column("SELECT * FROM notes"), ["acme"]);
 
   // Functions of somebody who is neither a superuser nor the database's owner are never run.
-  await admin.run(
-    `CREATE ROLE mallory; DROP SCHEMA "My kit" CASCADE; CREATE FUNCTION pgvpd_protect()
-    RETURNS void LANGUAGE sql AS 'SELECT'; ALTER FUNCTION pgvpd_protect() OWNER TO mallory`,
-  );
-  for (const command of [["setup"], ["status"], ["protect", "notes"]]) {
-    assert.match((await run(...command)).err, /belongs to "mallory", who is neither a superuser/);
+  await admin.run(`CREATE ROLE mallory; CREATE FUNCTION "My kit".pgvpd_status(text) RETURNS void
+    LANGUAGE sql AS 'SELECT'; ALTER FUNCTION "My kit".pgvpd_status(text) OWNER TO mallory`);
+  for (const command of [["setup"], ["status"], ["protect", "notes"], ["unprotect", "notes"]]) {
+    const { code, err } = await run(...command);
+    assert.equal(code, 1);
+    assert.match(
+      err,
+      /pgvpd_status\(text\) in schema "My kit" belongs to "mallory", who is neither/,
+    );
   }
 });
 

@@ -305,13 +305,22 @@ scenarios["a sealed context stays sealed"] = async (database) => {
   assert.deepEqual(await admin.column(parallel), ["r"]);
 };
 
-scenarios["a function that app_user made under one of the names is refused"] = async (database) => {
+scenarios["a function that somebody else made under one of the names is refused"] = async (
+  database,
+) => {
   const { admin } = database;
-  await admin.run("CREATE ROLE app_user LOGIN; GRANT CREATE, USAGE ON SCHEMA public TO app_user");
-  await database.connect("app_user").run(
-    "CREATE FUNCTION pgvpd_context(var_name text) RETURNS text LANGUAGE sql AS $$ SELECT 'all' $$",
-  );
-  await admin.refused(SETUP, "42P17", /app_user owns pgvpd_context\(text\)|owns public\.pgvpd_con/);
+  await admin.run("CREATE ROLE mallory LOGIN; GRANT CREATE, USAGE ON SCHEMA public TO mallory");
+  const mallory = database.connect("mallory");
+  for (const name of ["pgvpd_context(var_name text)", "pgvpd_apply()", "current_tenant_id()"]) {
+    await mallory.run(`CREATE FUNCTION ${name} RETURNS text LANGUAGE sql AS $$ SELECT 'all' $$`);
+    await admin.refused(
+      SETUP,
+      "42P17",
+      /mallory owns public\.\w+\(.*\), and is neither a superuser nor the owner/,
+    );
+    await mallory.run(`DROP FUNCTION ${name}`);
+  }
+  await admin.run(SETUP);
 };
 
 scenarios["nothing opens it: a search_path with other functions and operators"] = async (
