@@ -46,6 +46,15 @@ async function database(name: string) {
   return { admin, run, [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose]() };
 }
 
+Deno.test("setup: two at once do not trip each other", async () => {
+  await using kit = await database("kit_twice");
+  const setup = () => kit.run("setup", "--role", "twice_user");
+  const both = await Promise.all([setup(), setup()]);
+  assert.deepEqual(both.map(({ code, err }) => [code, err]), [[0, ""], [0, ""]]);
+  const idle = both.filter(({ lines }) => lines[1] === "  everything is there already");
+  assert.equal(idle.length, 1);
+});
+
 const FUNCTIONS = "SELECT count(*) FROM pg_proc WHERE proname LIKE 'pgvpd%'";
 
 Deno.test("setup: shown, installed, repeated, upgraded, and not put back", async () => {
@@ -206,20 +215,27 @@ Deno.test("what cannot be connected to is told in words", async () => {
 
 Deno.test("TLS: the server's certificate is checked as sslmode says", async () => {
   await using _kit = await database("kit_tls");
-  const status = (host: string, parameters: string) =>
-    pgvpd(["status", "--url", `postgres://${host}:${server.port}/kit_tls?${parameters}`])
+  const status = (parameters: string) =>
+    pgvpd(["status", "--url", `postgres://127.0.0.1:${server.port}/kit_tls?${parameters}`])
       .then(({ err }) => err);
   const ca = `&sslrootcert=${files.path}/root.pem`;
   const foreign = `&sslrootcert=${files.path}/foreign.pem`;
-  const cases: [host: string, parameters: string, words: RegExp][] = [
-    ["localhost", "sslmode=require", /run pgvpd setup first/],
-    ["localhost", `sslmode=verify-full${ca}`, /run pgvpd setup first/],
-    ["127.0.0.1", `sslmode=verify-full${ca}`, /run pgvpd setup first/],
-    ["localhost", `sslmode=verify-full${foreign}`, /Cannot connect to .*certificate/],
-    ["localhost", "sslmode=verify-full", /Cannot connect to .*certificate/],
-    ["localhost", `sslmode=verify-ca${foreign}`, /Cannot connect to .*certificate/],
+  const cases: [parameters: string, words: RegExp][] = [
+    ["sslmode=require", /run pgvpd setup first/],
+    [`sslmode=verify-full${ca}`, /run pgvpd setup first/],
+    [`sslmode=verify-full${foreign}`, /Cannot connect to .*certificate/],
+    ["sslmode=verify-full", /Cannot connect to .*certificate/],
+    [`sslmode=verify-ca${foreign}`, /Cannot connect to .*certificate/],
   ];
-  for (const [host, parameters, words] of cases) {
-    assert.match(await status(host, parameters), words, `${host} ${parameters}`);
+  for (const [parameters, words] of cases) {
+    assert.match(await status(parameters), words, parameters);
   }
+  // With the certificate of another host.
+  const other = await makeServer(ROOT, { dns: ["other.test"], ips: [] });
+  await files.writeForServer("server.pem", other.pem);
+  await files.writeForServer("server.key", other.keyPem);
+  await server.halt();
+  await server.boot();
+  assert.match(await status(`sslmode=verify-full${ca}`), /Cannot connect to .*certificate/);
+  assert.match(await status(`sslmode=verify-ca${ca}`), /run pgvpd setup first/);
 });
