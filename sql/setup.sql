@@ -678,7 +678,7 @@ BEGIN
     IF each.parent IS NOT NULL THEN
       outcome := format('goes with %s', each.parent);
     ELSIF NOT each.has_column THEN
-      outcome := format('left as it is: no column %I', tenant_column);
+      outcome := concat('left as it is: no column ', coalesce(quote_ident(tenant_column), 'NULL'));
     ELSIF each.relkind = 'f' THEN
       outcome := 'not protected: a foreign table cannot have row-level security';
       RAISE WARNING 'pgvpd: % is a foreign table, which cannot have row-level security', table_name

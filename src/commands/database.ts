@@ -278,11 +278,24 @@ export async function kitSchema(transaction: Transaction): Promise<string | null
   );
 }
 
-/** The same, for commands that need it. */
+/**
+ * The same, for commands that need it.
+ *
+ * @throws {CommandError} also when what is installed is from before the kit had a version.
+ */
 export async function requireKit(transaction: Transaction): Promise<string> {
   const schema = await kitSchema(transaction);
   if (schema === null) {
     throw new CommandError("pgvpd's functions are not in this database: run pgvpd setup first");
+  }
+  const [kit] = await transaction<{ isOld: boolean }[]>`
+    SELECT pg_catalog.to_regprocedure(${`${
+    identifier(schema)
+  }.pgvpd_version()`}) IS NULL AS "isOld"`;
+  if (kit!.isOld) {
+    throw new CommandError(
+      `pgvpd's functions in schema ${identifier(schema)} are of an older version: run pgvpd setup`,
+    );
   }
   return schema;
 }

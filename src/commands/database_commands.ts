@@ -59,7 +59,7 @@ function addProtect(program: Command, lent: Lent): void {
   addCommand(program, lent, "protect [tables...]", "isolate tables by tenant")
     .option("--column <name>", "the column that holds the tenant [tenant_id]")
     .option("--all-of <schema>", "every table of this schema that has the column")
-    .option("--role <name>", "the role of the tenants' sessions [app_user]")
+    .option("--role <name>", "the role of the tenants' sessions [set_role, else app_user]")
     .option("--variable <name>", "compare with this variable of the context")
     .option("--column-default", "INSERTs that leave the column out get the tenant")
     .option(...DRY_RUN)
@@ -70,7 +70,7 @@ function addProtect(program: Command, lent: Lent): void {
           tables,
           allOf: text(options.allOf),
           column: text(options.column),
-          role: text(options.role),
+          role: text(options.role) ?? (options.url ? null : lent.settingsOf(options).setRole),
           variable: text(options.variable),
           columnDefault: options.columnDefault === true,
           isDryRun: options.dryRun === true,

@@ -376,3 +376,20 @@ scenarios["owners of tables who did not install the kit"] = async (database) => 
   const missing = "SELECT missing FROM kit.pgvpd_status() WHERE table_name = 'cases'";
   assert.deepEqual(await admin.column(missing), ["null"]);
 };
+
+scenarios["the helpers of the Rust program are replaced"] = async (database) => {
+  const { admin } = database;
+  await admin.run(`CREATE SCHEMA seed; SET search_path = seed, public;
+    CREATE FUNCTION seed.pgvpd_context(var_name text) RETURNS text LANGUAGE sql STABLE
+      AS $$ SELECT NULLIF(current_setting(var_name, true), '') $$;
+    CREATE FUNCTION seed.pgvpd_protect_acl(target_table text, paths jsonb) RETURNS void
+      LANGUAGE plpgsql AS 'BEGIN END'; ${TABLE};
+    CREATE POLICY pgvpd_acl_cases ON cases TO app_user USING (owner = '' AND false OR true);
+    ${SETUP}; ${HELPERS}; SELECT pgvpd_protect_acl('cases',
+      '[{"column": "owner", "var": "app.me", "type": "text"}]')`);
+  const policies = await admin.column("SELECT polname FROM pg_policy ORDER BY 1");
+  assert.deepEqual(policies, ["pgvpd_acl_cases", "pgvpd_boundary_acl_cases"]);
+  const app = database.connect("app_user");
+  await app.run("SET app.me = 'bob'");
+  assert.deepEqual(await app.column("SELECT owner FROM seed.cases"), ["bob"]);
+};

@@ -63,6 +63,11 @@ Deno.test("setup: shown, installed, repeated, upgraded, and not put back", async
   const missing = await run("status");
   assert.deepEqual([missing.code, missing.out], [1, ""]);
   assert.match(missing.err, /not in this database: run pgvpd setup first/);
+  await admin.run(
+    `CREATE FUNCTION pgvpd_protect(text, text) RETURNS void LANGUAGE sql AS 'SELECT'`,
+  );
+  assert.match((await run("status")).err, /"public" are of an older version: run pgvpd setup/);
+  await admin.run("DROP FUNCTION pgvpd_protect(text, text)");
 
   const dry = await run("setup", "--dry-run");
   assert.deepEqual([dry.code, dry.err], [0, ""]);
@@ -179,12 +184,26 @@ Deno.test("protect, status, unprotect: all or nothing", async () => {
   });
   assert.equal((await run("status")).lines.at(-1), "1 of 3 tables isolated.");
 
+  // With set_role the tenants' sessions have another role, which needs the privileges.
+  await admin.run("CREATE ROLE authenticated");
+  const other = await run(
+    "protect",
+    "shop.lines",
+    "--column",
+    "Org",
+    "--set-role",
+    "authenticated",
+  );
+  assert.match(other.out, /shop\.lines is protected by column "Org" for role authenticated/);
+
   const gone = await run("unprotect", "shop.orders", "shop.lines");
   assert.deepEqual([gone.code, gone.lines], [0, [
     "shop.orders is not protected any more, and tenants may not use it at all",
-    "shop.lines was not protected, nothing has changed",
+    "shop.lines is not protected any more, and tenants may not use it at all",
   ]]);
   await app.refused("SELECT * FROM shop.orders", "42501", /permission denied/);
+  const again = await run("unprotect", "shop.lines");
+  assert.equal(again.out, "shop.lines was not protected, nothing has changed\n");
   for (const args of [["protect"], ["protect", "a", "--all-of", "b"]]) {
     assert.match((await run(...args)).err, /Name tables, or a schema with --all-of/);
   }
