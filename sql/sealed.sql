@@ -3,9 +3,9 @@
 --   psql -v ON_ERROR_STOP=1 -d your_database -f sealed.sql
 --
 -- Run it behind setup.sql and helpers.sql, with the same search_path, as a superuser or as the
--- database's owner with CREATEROLE. Running it again is harmless and is also how to upgrade; after
--- setup.sql or helpers.sql it must be run again. There are no psql commands in here. What it
--- replaces is kept, and sql/unsealed.sql puts it back.
+-- database's owner with CREATEROLE. Running it again is harmless and is also how to upgrade. Those
+-- two leave what it has replaced alone. There are no psql commands in here. What it replaces is
+-- kept, and sql/unsealed.sql puts it back.
 --
 -- Anybody may SET pgvpd.seal, but only a token that pgvpd has made for this very connection counts:
 --

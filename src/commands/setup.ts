@@ -66,7 +66,7 @@ export async function setup(
       pg_catalog.set_config('pgvpd.tenant_variable', ${options.variable ?? ""}, true)`;
     const wasSealed = await isSealed(transaction);
     for (const { text } of SCRIPTS) await transaction.unsafe(text);
-    // The scripts have put the functions of a database that is not sealed back.
+    // Where it is sealed already, that is how to upgrade.
     if (wasSealed || options.isSealed) await installSealed(transaction);
     const after = await stateOf(transaction, schema);
     const changes = changesBetween(before, after);
