@@ -1,7 +1,7 @@
 // Control: a running proxy as operators see it, and what they can have it do. The admin room, and
 // whoever else serves operators, knows nothing else of it.
 
-import type { Histogram, Meters, Traffic } from "./meters.ts";
+import type { Histogram, Meters, Refusal, Traffic } from "./meters.ts";
 
 /** How a pool stands, and what it has done since it exists. Times are in milliseconds. */
 export interface PoolView {
@@ -191,6 +191,8 @@ export interface Control {
   clients(): ClientView[];
   pools(): PoolView[];
   backends(): BackendView[];
+  /** The latest last. */
+  refusals(): readonly Refusal[];
   settings(): SettingView[];
   certificates(): CertificateView[];
 

@@ -70,6 +70,38 @@ export class Tally {
   }
 }
 
+/** A login that was refused. It holds no secret. */
+export interface Refusal {
+  /** The number of the connection. */
+  readonly connection: number;
+  readonly peer: string;
+  /** The name that the client has given; null when it did not come to that. */
+  readonly user: string | null;
+  readonly sqlState: string;
+  readonly reason: string;
+  readonly at: Date;
+}
+
+/** Refusals that are remembered. */
+export const REFUSALS_MAX = 50;
+
+/** The latest of something. */
+export class Recent<T> {
+  readonly #items: T[] = [];
+
+  constructor(private readonly max: number) {}
+
+  add(item: T): void {
+    this.#items.push(item);
+    if (this.#items.length > this.max) this.#items.shift();
+  }
+
+  /** The latest last. */
+  get items(): readonly T[] {
+    return this.#items;
+  }
+}
+
 /** What has been moved for somebody so far. */
 export interface Traffic {
   readonly bytesIn: number;
@@ -151,6 +183,7 @@ export class Meters {
   /** Cancel requests: `forwarded`, or `unknown` when the key fitted nobody. */
   readonly cancels = new Tally();
   readonly past = new PastTraffic();
+  readonly refusals = new Recent<Refusal>(REFUSALS_MAX);
 
   constructor() {
     this.loginPhases = Object.fromEntries(

@@ -2,72 +2,43 @@
 
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
-import type { ResolverPlan } from "./context/resolver_plan.ts";
 import type { Control, OperatorConsole } from "./control.ts";
 import { logger } from "./log.ts";
 import { Meters } from "./meters.ts";
 import type { Listener } from "./net/tcp.ts";
 import type { Transport } from "./net/transport.ts";
-import type { TenantsFile } from "./config/tenants_file.ts";
-import { connectUpstream, type UpstreamOptions, type UpstreamTls } from "./pool/connect.ts";
+import { connectUpstream, type UpstreamOptions } from "./pool/connect.ts";
+import type { Sealing } from "./pool/sealing.ts";
 import type { PoolStats } from "./pool/pool.ts";
 import { type Process, ProxyControl } from "./server_control.ts";
-import { type AuthUsers, type PoolSettings, ServerPools } from "./server_pools.ts";
+import { ServerPools } from "./server_pools.ts";
+import {
+  type FileContents,
+  guardOptions,
+  type ProxyOptions,
+  sealingOf,
+  tenantRules,
+  upstreamOptions,
+} from "./server_options.ts";
 import { Readiness } from "./server_readiness.ts";
-import type { TenantType } from "./context/tenant_key.ts";
-import { TenantPatterns } from "./context/tenant_patterns.ts";
-import { type Listening, listenOnAll, type ListenOptions } from "./server_listening.ts";
-import { type NamedUpstream, Routes } from "./server_routes.ts";
+import { type Listening, listenOnAll } from "./server_listening.ts";
+import { Routes } from "./server_routes.ts";
 import { AddressLimit } from "./session/address_limit.ts";
 import { Admission, type Slot } from "./session/admission.ts";
 import { CancelKeys } from "./session/cancel_keys.ts";
 import type { ConsoleAccess } from "./session/console.ts";
-import type { ClientTls } from "./session/opening.ts";
 import type { SessionObserver } from "./session/records.ts";
-import { Resolvers, type ResolverSettings, type ResolverStats } from "./session/resolving.ts";
+import { Resolvers, type ResolverStats } from "./session/resolving.ts";
 import { Session, type SessionOptions } from "./session/session.ts";
-import { TenantPolicies, type TenantSettings } from "./session/tenant_policies.ts";
-import { type TenantRules, Tenants } from "./session/tenants.ts";
-import { TimeLimits, type TimeLimitSettings } from "./session/time_limits.ts";
+import { Tenants } from "./session/tenants.ts";
+import { TimeLimits } from "./session/time_limits.ts";
 
-/** What a proxy needs; the names are those of the settings, times are in milliseconds. */
-export interface ProxyOptions
-  extends ListenOptions, PoolSettings, TimeLimitSettings, TenantSettings, ResolverSettings {
-  readonly poolMode: "none" | "session" | "transaction";
-  readonly upstreamHost: string;
-  readonly upstreamPort: number;
-  readonly tenantSeparator: string;
-  readonly contextVariables: readonly string[];
-  readonly valueSeparator: string;
-  readonly superuserBypass: readonly string[];
-  readonly setRole: string | null;
-  readonly handshakeTimeout: number;
-  readonly maxClientConnections: number;
-  readonly authFailureLimit: number;
-  /** Who may use the console; null: nobody. */
-  readonly adminUsers: readonly string[] | null;
-  readonly adminToken: string | null;
-  /** `payload`, `first`, or a context variable. */
-  readonly tenantKey: string;
-  /** Names and patterns; null: everybody who is not denied. */
-  readonly tenantAllow: readonly string[] | null;
-  readonly tenantDeny: readonly string[] | null;
-  /** Whether clients may, or must, use TLS. */
-  readonly clientTls: "disable" | "allow" | "require";
-}
-
-/** What was read from the files that the settings name. */
-export interface FileContents {
-  /** auth_file; null when there is none. */
-  readonly users: AuthUsers | null;
-  /** Null when there is no certificate to show. */
-  readonly client: ClientTls | null;
-  readonly upstream: UpstreamTls;
-  /** Left out: none of them is named. */
-  readonly tenants?: TenantFiles;
-  /** Left out when there are no resolvers. */
-  readonly resolvers?: ResolverPlan | null;
-}
+export {
+  type FileContents,
+  type ProxyOptions,
+  type TenantFiles,
+  WITHOUT_TLS,
+} from "./server_options.ts";
 
 /** What a proxy stands in. */
 export interface ProxySurroundings {
@@ -76,23 +47,6 @@ export interface ProxySurroundings {
   /** What answers operators; null while there is none. */
   readonly console?: () => OperatorConsole | null;
 }
-
-/** What the files about tenants hold. */
-export interface TenantFiles {
-  /** tenant_allow_file and tenant_deny_file; null when there is none. */
-  readonly allow: readonly string[] | null;
-  readonly deny: readonly string[] | null;
-  /** tenants. */
-  readonly file?: TenantsFile;
-  readonly upstreams?: ReadonlyMap<string, NamedUpstream>;
-}
-
-/** No TLS on either side, no users of their own, no resolvers. */
-export const WITHOUT_TLS: FileContents = {
-  users: null,
-  client: null,
-  upstream: { mode: "disable", direct: false, authorities: null, identity: null },
-};
 
 /** Waiting times after a failed accept: doubled each time, so that a lasting fault costs nothing. */
 const ACCEPT_RETRY_MS_MIN = 50;
@@ -128,6 +82,7 @@ export class Proxy {
   readonly #routes: Routes;
   readonly #cancelKeys = new CancelKeys();
   #upstream: UpstreamOptions;
+  #sealing: Sealing | null;
   /** The same object for all sessions that begin under it. */
   #sessionOptions: SessionOptions;
   #tlsOnlyOptions: SessionOptions;
@@ -154,8 +109,11 @@ export class Proxy {
     this.#limits = new TimeLimits(options);
     this.#limits.tenantShortest = rules.policies.shortestTimeout;
     this.#upstream = upstreamOptions(options, files);
+    this.#sealing = sealingOf(options, files);
     this.#routes = new Routes(this.#upstream, files.tenants?.upstreams ?? new Map());
-    const more = [files.users, this.#failures, this.#routes, this.meters] as const;
+    const meters = this.meters;
+    const sealing = () => this.#sealing;
+    const more = [files.users, this.#failures, this.#routes, meters, sealing] as const;
     this.#pools = options.poolMode === "none"
       ? null
       : new ServerPools(options.poolMode, options, this.#upstream, ...more);
@@ -200,6 +158,7 @@ export class Proxy {
     this.#admission.clientsMax = options.maxClientConnections;
     this.#failures.perMinute = options.authFailureLimit;
     this.#upstream = upstreamOptions(options, files);
+    this.#sealing = sealingOf(options, files);
     this.#routes.update(this.#upstream, files.tenants?.upstreams ?? new Map());
     this.#pools?.reload(options, this.#upstream, files.users);
     this.#resolvers.reload(files.resolvers ?? null, options);
@@ -353,6 +312,8 @@ export class Proxy {
       console: this.#consoleAccess(options, files),
       cancelKeys: this.#pools?.pooling.cancelKeys ?? ownKeys,
       routeOf: (upstream) => this.#routes.routeOf(upstream),
+      sealing: () => this.#sealing,
+      guard: guardOptions(options, files),
     };
   }
 
@@ -373,27 +334,4 @@ export class Proxy {
       return { slot: { [Symbol.dispose]: () => void this.#refusals-- }, refusal: error };
     }
   }
-}
-
-function upstreamOptions(options: ProxyOptions, files: FileContents): UpstreamOptions {
-  const { upstreamHost: host, upstreamPort: port, tcpKeepalive: keepAlive } = options;
-  return { host, port, keepAlive, tls: files.upstream };
-}
-
-/** Who is in the setting, and who is in the file; null when there is neither. */
-function tenantPatterns(
-  listed: readonly string[] | null,
-  inFile: readonly string[] | null | undefined,
-  type: TenantType,
-): TenantPatterns | null {
-  if (listed === null && (inFile ?? null) === null) return null;
-  return new TenantPatterns([...listed ?? [], ...inFile ?? []], type);
-}
-
-function tenantRules(options: ProxyOptions, { tenants }: FileContents): TenantRules {
-  return {
-    allow: tenantPatterns(options.tenantAllow, tenants?.allow, options.tenantType),
-    deny: tenantPatterns(options.tenantDeny, tenants?.deny, options.tenantType),
-    policies: new TenantPolicies(options, tenants?.file),
-  };
 }

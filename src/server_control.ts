@@ -18,7 +18,14 @@ import {
 } from "./control.ts";
 import { SqlState } from "./codec/codes.ts";
 import { PgError } from "./codec/error.ts";
-import { addTraffic, type Histogram, type Meters, NO_TRAFFIC, type Traffic } from "./meters.ts";
+import {
+  addTraffic,
+  type Histogram,
+  type Meters,
+  NO_TRAFFIC,
+  type Refusal,
+  type Traffic,
+} from "./meters.ts";
 import { NOTHING_DONE } from "./pool/counters.ts";
 import type { ServerPools } from "./server_pools.ts";
 import type { Resolvers } from "./session/resolving.ts";
@@ -205,6 +212,10 @@ export class ProxyControl implements Control {
 
   pools(): PoolView[] {
     return this.#parts.pools?.views ?? [];
+  }
+
+  refusals(): readonly Refusal[] {
+    return this.#parts.meters.refusals.items;
   }
 
   backends(): BackendView[] {

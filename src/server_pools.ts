@@ -10,6 +10,7 @@ import type { PoolCounters } from "./pool/counters.ts";
 import type { Connector, Lease } from "./pool/pool.ts";
 import { connectUpstream, type UpstreamOptions } from "./pool/connect.ts";
 import { PooledBackend } from "./pool/pooled_backend.ts";
+import type { Sealing } from "./pool/sealing.ts";
 import { Pools, type PoolsOptions } from "./pool/pools.ts";
 import type { TenantShare } from "./pool/fairness.ts";
 import type { PoolStats } from "./pool/pool.ts";
@@ -83,6 +84,7 @@ export class ServerPools {
   readonly #badCancels = new AddressLimit(BAD_CANCELS_PER_MINUTE);
   readonly #mode: Pooling["mode"];
   readonly #routes: Routes;
+  readonly #sealing: () => Sealing | null;
   #settings: PoolSettings;
   #upstream: UpstreamOptions;
   #authQuery: AuthQuery | null = null;
@@ -100,9 +102,11 @@ export class ServerPools {
     failures: AddressLimit,
     routes: Routes,
     meters: Meters,
+    sealing: () => Sealing | null = () => null,
   ) {
     this.#routes = routes;
     this.#meters = meters;
+    this.#sealing = sealing;
     this.#mode = mode;
     this.#settings = settings;
     this.#upstream = upstream;
@@ -275,6 +279,7 @@ export class ServerPools {
             database,
             startupSettings,
             provesRoles: this.#settings.poolRoles === null,
+            sealing: this.#sealing,
           }, AbortSignal.any([signal, late]));
           return this.#opened(member, keyText);
         } catch (error) {

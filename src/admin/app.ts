@@ -4,6 +4,7 @@ import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { type Control, ControlError } from "../control.ts";
 import { logger } from "../log.ts";
+import { dashboardData, dashboardPage } from "./dashboard/routes.tsx";
 import { type Guard, guarded } from "./guard.ts";
 import type { Metrics } from "./metrics.ts";
 import { openApi } from "./openapi.ts";
@@ -40,6 +41,7 @@ export function adminApp(
     await next();
     context.header("Cache-Control", "no-store");
     context.header("X-Content-Type-Options", "nosniff");
+    if (context.res.headers.has("Content-Security-Policy")) return;
     context.header("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
   });
   for (const route of ROUTES) {
@@ -47,11 +49,13 @@ export function adminApp(
       app[route.method](route.path, (context) => route.answer(context, world));
     }
   }
+  app.route("/", dashboardPage(control));
   app.use(guarded(guard));
   app.use(bodyLimit({
     maxSize: BODY_SIZE_MAX,
     onError: (context) => context.json({ error: "the body is too large" }, 413),
   }));
+  app.route("/", dashboardData(control));
   for (const route of ROUTES) {
     if (route.isOpen !== true) {
       app[route.method](route.path, (context) => route.answer(context, world));

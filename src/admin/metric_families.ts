@@ -2,14 +2,10 @@
 // names and labels that dashboards of the first pgvpd know.
 
 import type { ClientView, Control, PoolView, Totals } from "../control.ts";
-import { type Histogram, LOGIN_PHASES } from "../meters.ts";
+import { LOGIN_PHASES } from "../meters.ts";
+import type { Labels, Sample } from "./exposition.ts";
 import { labelOf, OTHER } from "./labels.ts";
 import type { TenantSeries } from "./tenant_series.ts";
-
-export type Labels = Readonly<Record<string, string>>;
-
-/** One sample, or all of a histogram. */
-export type Sample = readonly [labels: Labels, value: number | Histogram];
 
 /** A family of metrics. */
 export interface Family {

@@ -2,17 +2,10 @@
 // and how it is read from a snapshot; nothing is measured here.
 // https://prometheus.io/docs/instrumenting/exposition_formats/
 
-import { type Metric, type MetricObjectWithValues, type MetricValue, Registry } from "prom-client";
 import type { Control, PoolView } from "../control.ts";
-import { Histogram } from "../meters.ts";
+import { CONTENT_TYPE, familyText, type Labels } from "./exposition.ts";
 import { labelOf, OTHER } from "./labels.ts";
-import {
-  FAMILIES,
-  type Family,
-  type Labels,
-  type PoolSeries,
-  type Snapshot,
-} from "./metric_families.ts";
+import { FAMILIES, type PoolSeries, type Snapshot } from "./metric_families.ts";
 import { TenantBook } from "./tenant_series.ts";
 
 /** Pairs of database and role with series of their own; those with the most connections. */
@@ -22,31 +15,23 @@ export const POOL_SERIES_MAX = 100;
 export class Metrics {
   readonly #control: Control;
   readonly #tenantSeriesMax: () => number;
-  readonly #registry = new Registry();
   readonly #book = new TenantBook();
-  #snapshot: Snapshot | null = null;
 
   constructor(control: Control, tenantSeriesMax: () => number) {
     this.#control = control;
     this.#tenantSeriesMax = tenantSeriesMax;
-    for (const family of FAMILIES) {
-      const metric = new FamilyMetric(family, () => this.#snapshot!);
-      this.#registry.registerMetric(metric as unknown as Metric);
-    }
   }
 
   get contentType(): string {
-    return this.#registry.contentType;
+    return CONTENT_TYPE;
   }
 
   /** The whole text, of this moment. */
-  async text(): Promise<string> {
-    this.#snapshot = this.#take();
-    try {
-      return await this.#registry.metrics();
-    } finally {
-      this.#snapshot = null;
-    }
+  text(): string {
+    const snapshot = this.#take();
+    return FAMILIES.map((family) =>
+      familyText({ ...family, name: `pgvpd_${family.name}` }, family.read(snapshot))
+    ).join("");
   }
 
   #take(): Snapshot {
@@ -63,39 +48,6 @@ export class Metrics {
       memory: Deno.memoryUsage(),
     };
   }
-}
-
-/** What prom-client asks a metric for when it writes the text. */
-class FamilyMetric {
-  readonly name: string;
-
-  constructor(private readonly family: Family, private readonly snapshot: () => Snapshot) {
-    this.name = `pgvpd_${family.name}`;
-  }
-
-  get(): MetricObjectWithValues<MetricValue<string>> {
-    const { name, family: { help, type } } = this;
-    const values = this.family.read(this.snapshot()).flatMap(([labels, value]) =>
-      value instanceof Histogram ? bucketsOf(name, labels, value) : [{ labels, value }]
-    );
-    return { name, help, type, aggregator: "sum", values } as never;
-  }
-}
-
-function bucketsOf(name: string, labels: Labels, { bounds, counts, sum }: Histogram) {
-  const metricName = `${name}_bucket`;
-  let count = 0;
-  const buckets = bounds.map((bound, index) => {
-    count += counts[index]!;
-    return { metricName, labels: { ...labels, le: String(bound) }, value: count };
-  });
-  count += counts.at(-1)!;
-  return [
-    ...buckets,
-    { metricName, labels: { ...labels, le: "+Inf" }, value: count },
-    { metricName: `${name}_sum`, labels, value: sum },
-    { metricName: `${name}_count`, labels, value: count },
-  ];
 }
 
 /** Pools of one database and role are one series: they differ in what no label says. */

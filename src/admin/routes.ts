@@ -78,8 +78,8 @@ const LOOKS: readonly Route[] = [
   },
   {
     ...{ method: "get", path: "/metrics", summary: "Metrics in the text format of Prometheus." },
-    answer: async (context, { metrics }) =>
-      context.body(await metrics.text(), 200, { "Content-Type": metrics.contentType }),
+    answer: (context, { metrics }) =>
+      context.body(metrics.text(), 200, { "Content-Type": metrics.contentType }),
   },
   {
     ...{ method: "get", path: "/status", summary: "Numbers of the whole." },

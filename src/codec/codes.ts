@@ -109,6 +109,7 @@ export const SqlState = {
   SyntaxError: "42601",
   TooManyConnections: "53300",
   ProgramLimitExceeded: "54000",
+  QueryCanceled: "57014",
   AdminShutdown: "57P01",
   CannotConnectNow: "57P03",
   IdleSessionTimeout: "57P05",

@@ -128,19 +128,46 @@ export function encodeBinaryQuery(
   sql: string,
   parameters: readonly Uint8Array[],
 ): Uint8Array<ArrayBuffer> {
-  const BYTEA_OID = 17;
-  const BINARY_FORMAT = 1;
   const writer = new MessageWriter(512);
-  writer.begin(FrontendMessage.Parse).cstring("").cstring(sql).int16(parameters.length);
+  encodeBinaryRun(writer, "", sql, parameters);
+  return writer.take();
+}
+
+/**
+ * The same beside what a client has prepared: the unnamed statement stays what it is, and a
+ * statement of this name, whoever's it is, goes first.
+ */
+export function encodeSideQuery(
+  name: string,
+  sql: string,
+  parameters: readonly string[],
+): Uint8Array<ArrayBuffer> {
+  const writer = new MessageWriter(512);
+  writer.begin(FrontendMessage.Close).byte(STATEMENT).cstring(name).end();
+  encodeBinaryRun(writer, name, sql, parameters.map((text) => new TextEncoder().encode(text)));
+  return writer.take();
+}
+
+const BYTEA_OID = 17;
+const BINARY_FORMAT = 1;
+const STATEMENT = "S".charCodeAt(0);
+
+function encodeBinaryRun(
+  writer: MessageWriter,
+  name: string,
+  sql: string,
+  parameters: readonly Uint8Array[],
+): void {
+  writer.begin(FrontendMessage.Parse).cstring(name).cstring(sql).int16(parameters.length);
   for (const _ of parameters) writer.int32(BYTEA_OID);
   writer.end();
-  writer.begin(FrontendMessage.Bind).cstring("").cstring("").int16(1).int16(BINARY_FORMAT)
+  writer.begin(FrontendMessage.Bind).cstring("").cstring(name).int16(1).int16(BINARY_FORMAT)
     .int16(parameters.length);
   for (const value of parameters) writer.int32(value.length).raw(value);
   writer.int16(1).int16(BINARY_FORMAT).end();
   writer.begin(FrontendMessage.Execute).cstring("").int32(0).end();
-  writer.begin(FrontendMessage.Close).byte("S".charCodeAt(0)).cstring("").end();
-  return writer.begin(FrontendMessage.Sync).end().take();
+  writer.begin(FrontendMessage.Close).byte(STATEMENT).cstring(name).end();
+  writer.begin(FrontendMessage.Sync).end();
 }
 
 /**
@@ -160,7 +187,7 @@ export function encodeTextQuery(
   }
   writer.int16(0).end();
   writer.begin(FrontendMessage.Execute).cstring("").int32(0).end();
-  writer.begin(FrontendMessage.Close).byte("S".charCodeAt(0)).cstring("").end();
+  writer.begin(FrontendMessage.Close).byte(STATEMENT).cstring("").end();
   return writer.begin(FrontendMessage.Sync).end().take();
 }
 

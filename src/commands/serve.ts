@@ -13,9 +13,11 @@ import {
 } from "../config/config.ts";
 import type { Control, LogLevelName, ReloadResult, SettingView } from "../control.ts";
 import { configureLog, flushLog, logger } from "../log.ts";
+import type { SealKey } from "../auth/seal.ts";
 import { daysLeft } from "../net/certificates.ts";
 import type { ResolverPlan } from "../context/resolver_plan.ts";
 import { type FileContents, Proxy } from "../server.ts";
+import { doctorOnStart } from "./doctor_start.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { LoopDelay } from "./loop_delay.ts";
 import { ServiceNotifier } from "./notify.ts";
@@ -23,6 +25,7 @@ import { Operations } from "./operations.ts";
 import { writeAll } from "./output.ts";
 import { requireUpstreamPermission } from "./permissions.ts";
 import { loadResolvers, readResolvers } from "./resolver_file.ts";
+import { loadSealKeys } from "./seal_file.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
 import {
   type LoadedTenants,
@@ -45,9 +48,12 @@ export async function serve(from: SettingsArguments): Promise<number> {
     requireUpstreamPermission({ upstreamHost: host, upstreamPort: port });
   }
   const resolvers = loadResolvers(settings);
+  await doctorOnStart(settings, logger("doctor"));
+  const sealKeys = loadSealKeys(settings);
   const operations = new Operations(settings);
-  const proxy = await startProxy(settings, { ...tls, tenants, resolvers }, operations);
-  const service = new Service(from, { resolved, tls, tenants, resolvers }, proxy, operations);
+  const proxy = await startProxy(settings, { ...tls, tenants, resolvers, sealKeys }, operations);
+  const inForce = { resolved, tls, tenants, resolvers, sealKeys };
+  const service = new Service(from, inForce, proxy, operations);
   await service.run();
   return 0;
 }
@@ -84,12 +90,18 @@ function notifySocket(): string | undefined {
   return state === "granted" ? Deno.env.get(variable) : undefined;
 }
 
+/** For telling them apart, never for showing. */
+function keysText(keys: readonly SealKey[] | null): string {
+  return keys === null ? "" : keys.map(({ name, hex }) => `${name} ${hex}`).join();
+}
+
 /** What is in force at the start. */
 interface InForce {
   readonly resolved: ResolvedSettings;
   readonly tls: LoadedTls;
   readonly tenants: LoadedTenants;
   readonly resolvers: ResolverPlan | null;
+  readonly sealKeys: readonly SealKey[] | null;
 }
 
 /** The running process: a proxy, the settings in force, and what signals do to them. */
@@ -106,6 +118,7 @@ class Service {
   #tls: LoadedTls;
   #tenants: LoadedTenants;
   #resolvers: ResolverPlan | null;
+  #sealKeys: readonly SealKey[] | null;
   #stopping = false;
 
   constructor(
@@ -121,6 +134,7 @@ class Service {
     this.#tls = inForce.tls;
     this.#tenants = inForce.tenants;
     this.#resolvers = inForce.resolvers;
+    this.#sealKeys = inForce.sealKeys;
     this.#proxy = proxy;
   }
 
@@ -147,6 +161,7 @@ class Service {
     });
     this.#logCertificates();
     this.#logResolvers();
+    this.#logSealKeys();
     using _watch = new FileWatch(() => this.#files(), () => this.#reloadFiles());
     await this.#notifier.ready();
     await this.#ended.promise;
@@ -271,11 +286,11 @@ class Service {
 
   /** Every file that the settings name. */
   #files(): string[] {
-    const { resolvers } = this.#settings;
+    const { resolvers, sealKeyFile } = this.#settings;
     return [
       ...tlsFiles(this.#settings),
       ...tenantFiles(this.#settings),
-      ...(resolvers === null ? [] : [resolvers]),
+      ...[resolvers, sealKeyFile].filter((path) => path !== null),
     ];
   }
 
@@ -285,11 +300,31 @@ class Service {
     this.#reloadTls();
     this.#reloadTenants();
     this.#reloadResolvers();
+    this.#reloadSealKeys();
     this.#proxy.reload(this.#settings, {
       ...this.#tls,
       tenants: this.#tenants,
       resolvers: this.#resolvers,
+      sealKeys: this.#sealKeys,
     });
+  }
+
+  #reloadSealKeys(): void {
+    try {
+      const keys = loadSealKeys(this.#settings);
+      const isNew = keysText(keys) !== keysText(this.#sealKeys);
+      this.#sealKeys = keys;
+      if (isNew) this.#logSealKeys();
+    } catch (error) {
+      this.#log.error("seal keys cannot be used: the old ones stay", {
+        error: error instanceof CommandError ? error.message : reasonOf(error),
+      });
+    }
+  }
+
+  #logSealKeys(): void {
+    const names = this.#sealKeys?.map(({ name }) => name).join(", ");
+    if (names !== undefined) this.#log.info("contexts are sealed", { keys: names });
   }
 
   #reloadResolvers(): void {

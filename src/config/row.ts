@@ -12,6 +12,7 @@ export const GROUPS = [
   "Tenant limits",
   "Resolvers",
   "Admin",
+  "Doctor",
   "Logging",
   "Process",
 ] as const;

@@ -293,6 +293,7 @@ export function ruleWarnings(merged: Merged): string[] {
     ...(isPooling(settings)
       ? poolingWarnings(settings, idle)
       : idle([...POOLING_KEYS, "tenant_fair_shares", ...SHARE_KEYS], NOT_POOLING)),
+    ...(settings.sealKeyFile === null ? idle(["seal_ttl"], 'without "seal_key_file"') : []),
     ...(settings.resolvers === null
       ? idle(RESOLVER_KEYS, 'without "resolvers"')
       : settings.resolverUser === null

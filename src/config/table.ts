@@ -5,8 +5,10 @@
 import { host, listenHosts } from "./hosts.ts";
 import type { Row } from "./row.ts";
 import { ADMIN } from "./table_admin.ts";
+import { DOCTOR } from "./table_doctor.ts";
 import { POOLING } from "./table_pooling.ts";
 import { RESOLVERS } from "./table_resolvers.ts";
+import { SEAL } from "./table_seal.ts";
 import { TENANTS } from "./table_tenants.ts";
 import { TLS } from "./table_tls.ts";
 import {
@@ -160,11 +162,13 @@ export const TABLE = {
     common: true,
     available: true,
   },
+  ...SEAL,
   ...POOLING,
   ...TLS,
   ...TENANTS,
   ...RESOLVERS,
   ...ADMIN,
+  ...DOCTOR,
   log_level: {
     group: "Logging",
     type: choice(["debug", "info", "warn", "error"], { synonyms: { warning: "warn" } }),

@@ -25,6 +25,8 @@ export class SessionContext {
   readonly settings: readonly Setting[];
   /** Parse, Bind, Execute, Close and Sync that set everything and read it back. */
   readonly message: Uint8Array;
+  readonly #variables: readonly Setting[];
+  #payload: string | null = null;
 
   /**
    * @param defaults settings that the session begins with, and may change: the server must take
@@ -35,6 +37,7 @@ export class SessionContext {
     readonly role: string,
     readonly defaults: readonly Setting[] = [],
   ) {
+    this.#variables = variables;
     this.settings = [...variables, { name: "role", value: role }];
     const all = this.#all;
     this.message = encodeBinaryQuery(
@@ -52,10 +55,31 @@ export class SessionContext {
     return JSON.stringify(this.#all.map(({ name, value }) => [name, value]));
   }
 
+  /**
+   * The variables as what a token says: a JSON object in ASCII whose names are in lower case.
+   * Without those that are empty, because to the database's functions nothing and empty are one.
+   */
+  get payload(): string {
+    return this.#payload ??= payloadOf(this.#variables);
+  }
+
+  /** The variable that is read back to see whether the database believes a token. */
+  get witness(): Setting {
+    return this.settings[0]!;
+  }
+
   /** The same as start-up parameters: what RESET ALL, RESET ROLE and DISCARD ALL go back to. */
   get startupParameters(): StartupParameter[] {
     return this.#all.map(({ name, value }) => ({ name, value: UTF8.encode(value) }));
   }
+}
+
+function payloadOf(variables: readonly Setting[]): string {
+  const values = new Map(variables.map(({ name, value }) => [name.toLowerCase(), value]));
+  const object = Object.fromEntries([...values].filter(([, value]) => value !== ""));
+  const escape = (character: string) =>
+    `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return JSON.stringify(object).replace(/[\u007f-\uffff]/g, escape);
 }
 
 /** One statement whatever the values: nothing in it comes from outside. */

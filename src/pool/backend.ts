@@ -3,7 +3,7 @@
 
 import { BackendMessage, HEADER_SIZE, TransactionStatus } from "../codec/codes.ts";
 import { Framer } from "../codec/framer.ts";
-import { Flow } from "../net/buffers.ts";
+import { Flow, type Inbox } from "../net/buffers.ts";
 import type { Tally } from "../meters.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import { ReplyLedger } from "../protocol/ledger.ts";
@@ -60,13 +60,22 @@ export class Backend {
   #isOver = false;
   #statementsLost = false;
   readonly #transport: Transport;
+  #inbox: Inbox | null;
   readonly #framer = new Framer(NOTHING_COUNTED);
   readonly #capture: Capture;
   readonly #over = Promise.withResolvers<void>();
 
-  /** @param parameters filled with what the server reports. */
-  constructor(transport: Transport, parameters: Map<string, string>) {
+  /**
+   * @param parameters filled with what the server reports.
+   * @param inbox what has come before; null when nothing has been read yet.
+   */
+  constructor(
+    transport: Transport,
+    parameters: Map<string, string>,
+    inbox: Inbox | null = null,
+  ) {
     this.#transport = transport;
+    this.#inbox = inbox;
     this.parameters = parameters;
     this.#capture = new Capture(parameters);
     this.ended = this.#over.promise;
@@ -229,14 +238,20 @@ export class Backend {
   }
 
   async #read(): Promise<void> {
-    const flow = new Flow(null);
+    const flow = new Flow(this.#inbox);
+    this.#inbox = null;
     try {
       for (;;) {
-        const buffer = flow.buffer();
-        const count = await this.#transport.read(buffer);
-        if (count === null) break;
-        this.bytesReceived += count;
-        const taken = this.#consumer.consume(flow.filled(buffer, count));
+        let bytes = flow.hasRest ? await flow.rest() : null;
+        if (bytes === null) {
+          if (flow.ended) break;
+          const buffer = flow.buffer();
+          const count = await this.#transport.read(buffer);
+          if (count === null) break;
+          bytes = flow.filled(buffer, count);
+        }
+        this.bytesReceived += bytes.length;
+        const taken = this.#consumer.consume(bytes);
         if (taken !== null) await taken;
       }
       flow.release();

@@ -18,13 +18,18 @@ import {
   encodePassword,
   encodeSaslInitialResponse,
   encodeSaslResponse,
+  encodeStartupMessage,
+  type StartupParameter,
 } from "../codec/frontend.ts";
 import { MessageReader } from "../codec/reader.ts";
+import type { Setting } from "../context/context.ts";
+import { type Transport, writeAll } from "../net/transport.ts";
 import type { Backend } from "./backend.ts";
 import { Conversation, malformedReply } from "./conversation.ts";
 
 const UTF8 = new TextEncoder();
 const MD5_SALT_SIZE = 4;
+const PROTOCOL_3_0 = 3 << 16;
 
 /** As whom to log in. */
 export interface ServerCredentials {
@@ -41,6 +46,26 @@ function loginFailed(sqlState: SqlState, message: string, hint: string): PgError
   return new PgError(sqlState, `pgvpd could not log in to the upstream server: ${message}`, {
     hint,
   });
+}
+
+/** Begins a login. @throws {PgError} 08006 when the server is not there any more. */
+export async function sendStartup(
+  transport: Transport,
+  user: string,
+  database: string,
+  settings: readonly Setting[],
+): Promise<void> {
+  const parameters: StartupParameter[] = [
+    { name: "user", value: UTF8.encode(user) },
+    { name: "database", value: UTF8.encode(database) },
+    ...settings.map(({ name, value }) => ({ name, value: UTF8.encode(value) })),
+  ];
+  const packet = encodeStartupMessage({ protocolVersion: PROTOCOL_3_0, parameters });
+  try {
+    await writeAll(transport, packet);
+  } catch (cause) {
+    throw new PgError(SqlState.ConnectionFailure, "the upstream server went away", {}, { cause });
+  }
 }
 
 /** One login, from the sent StartupMessage to ReadyForQuery. */

@@ -1,23 +1,21 @@
 // PooledBackend: a server connection with what a pool and its sessions must know of it.
 
-import { SqlState, TransactionStatus } from "../codec/codes.ts";
+import { FrontendMessage, SqlState, TransactionStatus } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
-import { encodeStartupMessage, type StartupParameter, TERMINATE } from "../codec/frontend.ts";
+import { TERMINATE } from "../codec/frontend.ts";
 import type { SessionContext, Setting } from "../context/context.ts";
 import { BackendStatements } from "../protocol/prepared.ts";
-import { type Transport, writeAll } from "../net/transport.ts";
+import type { Inbox } from "../net/buffers.ts";
 import { Backend } from "./backend.ts";
 import type { UpstreamConnection } from "./connect.ts";
 import { IdleWatch } from "./conversation.ts";
-import { type ServerCredentials, ServerLogin } from "./login.ts";
+import { sendStartup, type ServerCredentials, ServerLogin } from "./login.ts";
 import { preparation, refusedSetting, setting } from "./preparation.ts";
-import { residueCheck, scrub } from "./scrub.ts";
-import { asPgError, binaryQuery, converse, statements } from "./statements.ts";
+import { discard, residueCheck, scrub } from "./scrub.ts";
+import { RoleProof } from "./role_proof.ts";
+import { BackendSeal, type Sealing, type SealOutcome } from "./sealing.ts";
+import { asPgError, converse, type Exchange, nothingQuery, type Say } from "./statements.ts";
 
-const UTF8 = new TextEncoder();
-const PROTOCOL_3_0 = 3 << 16;
-/** Roles of which is known that they do not leave row-level security. */
-const PROVED_ROLES_MAX = 100;
 /** How long a connection may take to answer a question of pgvpd's own. */
 const ANSWER_MS_MAX = 5_000;
 const NEVER = new AbortController().signal;
@@ -31,7 +29,12 @@ export interface BackendOptions {
   readonly startupSettings: readonly Setting[];
   /** Whether the login role, and every role that is set, must be subject to row-level security. */
   readonly provesRoles: boolean;
+  /** What contexts are sealed with, as it is now; null: with nothing. */
+  readonly sealing?: () => Sealing | null;
 }
+
+/** What is known of the server's process. */
+type ServerProcess = Pick<ServerLogin, "processId" | "cancelRequest">;
 
 /** One member of a pool. */
 export class PooledBackend {
@@ -53,17 +56,24 @@ export class PooledBackend {
   /** What the server reported at its start: what RESET ALL goes back to. */
   readonly baseParameters: ReadonlyMap<string, string>;
   readonly #idleWatch: IdleWatch;
-  readonly #login: ServerLogin;
-  readonly #options: BackendOptions;
-  readonly #provedRoles = new Set<string>();
+  readonly #login: ServerProcess;
+  readonly #roles: RoleProof | null;
+  readonly #seal: BackendSeal;
 
-  private constructor(backend: Backend, login: ServerLogin, options: BackendOptions) {
+  private constructor(
+    backend: Backend,
+    login: ServerProcess,
+    options: Pick<BackendOptions, "provesRoles" | "sealing">,
+    /** It is one client's alone, which has logged in to the server itself. */
+    readonly isDedicated = false,
+  ) {
     this.backend = backend;
+    this.#seal = new BackendSeal(options.sealing);
     this.statements = new BackendStatements(backend);
     this.#idleWatch = new IdleWatch(backend);
     this.baseParameters = new Map(backend.parameters);
     this.#login = login;
-    this.#options = options;
+    this.#roles = options.provesRoles ? new RoleProof() : null;
   }
 
   /**
@@ -72,12 +82,13 @@ export class PooledBackend {
    * @throws {PgError} that says what failed; the signal's reason when it aborts.
    */
   static async open(options: BackendOptions, signal: AbortSignal): Promise<PooledBackend> {
+    const { startupSettings } = options;
     const { transport, endPoint } = await options.connect(signal);
     const onAbort = () => transport.close();
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       signal.throwIfAborted(); // it may have come before anybody listened
-      await sendStartup(transport, options);
+      await sendStartup(transport, options.credentials.user, options.database, startupSettings);
       const backend = new Backend(transport, new Map());
       const login = new ServerLogin(backend, options.credentials, endPoint);
       backend.start();
@@ -93,6 +104,21 @@ export class PooledBackend {
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
+  }
+
+  /** A connection on which a client has logged in itself; the server is ready for a query. */
+  static adopt(
+    upstream: Inbox,
+    login: ServerProcess,
+    sealing: () => Sealing | null,
+  ): PooledBackend {
+    const backend = new Backend(upstream.transport, new Map(), upstream);
+    backend.ledger.request(FrontendMessage.Sync);
+    backend.ledger.ready(TransactionStatus.Idle);
+    const member = new PooledBackend(backend, login, { provesRoles: false, sealing }, true);
+    member.watch();
+    backend.start();
+    return member;
   }
 
   /** Resolves when the connection has ended for whatever reason. */
@@ -139,7 +165,7 @@ export class PooledBackend {
     if (!this.backend.idle) return false;
     this.unnamedOwner = null;
     try {
-      await this.#bounded(converse(this.backend, [binaryQuery(NOTHING_QUERY, [])]), signal);
+      await this.#say([nothingQuery()], signal);
       return this.backend.idle;
     } catch {
       return false;
@@ -158,9 +184,10 @@ export class PooledBackend {
     signal: AbortSignal,
   ): Promise<void> {
     if (!this.backend.idle) throw lost();
-    await this.#proveRole(context.role, "the user name or set_role", signal).catch(refusedQuery);
-    await this.#bounded(converse(this.backend, preparation(context, settings, true)), signal)
-      .catch(refusedSetting);
+    await this.#proveRole(context.role, ROLE_FROM, signal).catch((error) => {
+      throw asPgError(error, OWN_QUERY_REFUSED);
+    });
+    await this.#converseSealed(context, preparation(context, settings, true), signal);
     if (!this.backend.idle) throw lost();
     this.confirmedContext = context;
     this.appliedSettings = settings;
@@ -182,8 +209,8 @@ export class PooledBackend {
       this.unnamedOwner = null;
       await this.#bounded(this.cancelling, signal);
       if (this.backend.idle) {
-        await this.#bounded(converse(this.backend, [binaryQuery(NOTHING_QUERY, [])]), signal)
-          .catch(() => {}); // it was hit, and is in step, or it is over
+        // It was hit, and is in step, or it is over.
+        await this.#say([nothingQuery()], signal).catch(() => {});
       }
     }
     if (this.backend.idle && !this.#cancelIsLost) return;
@@ -211,9 +238,9 @@ export class PooledBackend {
     this.contextKey = null;
     this.statements.clear();
     this.unnamedOwner = null;
-    await this.#proveRole(context.role, "the user name or set_role", signal);
+    await this.#proveRole(context.role, ROLE_FROM, signal);
     const exchanges = [scrub(), residueCheck(), ...preparation(context, settings, true)];
-    await this.#bounded(converse(backend, exchanges), signal).catch(refusedSetting);
+    await this.#converseSealed(context, exchanges, signal);
     if (!backend.idle) throw lost();
     this.confirmedContext = context;
     this.contextKey = contextKey;
@@ -223,7 +250,7 @@ export class PooledBackend {
   /** Sets what another client of the same context wants otherwise. */
   async adjust(settings: readonly Setting[], signal: AbortSignal): Promise<void> {
     this.unnamedOwner = null;
-    await this.#bounded(converse(this.backend, [setting(settings)]), signal).catch(refusedSetting);
+    await this.#say([setting(settings)], signal).catch(refusedSetting);
     if (!this.backend.idle) throw lost();
   }
 
@@ -244,12 +271,66 @@ export class PooledBackend {
     this.unnamedOwner = null;
     this.backend.notify = notify;
     try {
-      const exchanges = preparation(context, settings, false);
-      await this.#bounded(converse(this.backend, exchanges), NEVER).catch(refusedSetting);
+      // What a client of its own connection resets goes back to the context by itself.
+      const exchanges = this.isDedicated ? [] : preparation(context, settings, false);
+      await this.#converseSealed(context, exchanges, NEVER);
     } finally {
       this.backend.notify = null;
     }
     this.confirmedContext = context;
+  }
+
+  /** The database will not believe the context for much longer, or does not yet. */
+  get isSealDue(): boolean {
+    return this.#seal.isDue;
+  }
+
+  /**
+   * Proves the context that is there once more, between two requests of the client.
+   *
+   * @param notify as in `restore`.
+   * @throws {PgError} when the database does not believe it: the session cannot go on.
+   */
+  async renewSeal(
+    signal: AbortSignal = NEVER,
+    notify: ((notification: Uint8Array) => Promise<void>) | null = null,
+  ): Promise<void> {
+    const { backend, confirmedContext: context } = this;
+    if (context === null || !backend.idle) throw lost();
+    const { fates } = backend;
+    backend.fates = null; // what is said now is none of the client's
+    backend.notify = notify;
+    try {
+      await this.#seal.renew(context, (exchanges) => this.#say(exchanges, signal));
+    } finally {
+      backend.notify = null;
+      backend.fates = fates;
+    }
+    if (!backend.idle) throw lost();
+  }
+
+  /** Says what makes a context, and what proves it, in one write. */
+  async #converseSealed(
+    context: SessionContext,
+    exchanges: readonly Exchange<unknown>[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const say: Say = (exchanges) => this.#say(exchanges, signal);
+    await this.#seal.prepare(say);
+    const all = [...exchanges, ...this.#seal.exchanges(context)];
+    const results = all.length === 0 ? [] : await say(all).catch(refusedSetting);
+    await this.#seal.conclude(context, results[exchanges.length] as SealOutcome | undefined, say);
+  }
+
+  async #proveRole(role: string, from: string, signal: AbortSignal): Promise<void> {
+    await this.#roles?.prove(role, from, (exchanges) => this.#say(exchanges, signal));
+  }
+
+  #say<Results extends readonly unknown[]>(
+    exchanges: Parameters<typeof converse<Results>>[1],
+    signal: AbortSignal,
+  ): Promise<Results> {
+    return this.#bounded(converse<Results>(this.backend, exchanges), signal);
   }
 
   /**
@@ -262,12 +343,12 @@ export class PooledBackend {
     const { backend } = this;
     this.confirmedContext = null;
     if (!backend.ledger.settled || !backend.atBoundary || backend.isOver) return false;
+    if (this.isDedicated) return backend.idle; // nobody comes behind
     const inTransaction = backend.ledger.transactionStatus !== TransactionStatus.Idle;
     try {
       if (this.cancelling !== null) await this.#bounded(this.cancelling, signal);
       if (this.#cancelIsLost) return false;
-      const clean = statements(...inTransaction ? ["ROLLBACK"] : [], "DISCARD ALL", newSeed());
-      await this.#bounded(converse(backend, [clean]), signal);
+      await this.#say([discard(inTransaction)], signal);
     } catch {
       return false;
     }
@@ -302,61 +383,10 @@ export class PooledBackend {
       signal.removeEventListener("abort", giveUp);
     }
   }
-
-  /** @throws {PgError} 28000 for a role to which row-level security does not apply. */
-  async #proveRole(role: string, from: string, signal: AbortSignal): Promise<void> {
-    if (!this.#options.provesRoles || this.#provedRoles.has(role)) return;
-    const [[row]] = await this.#bounded(
-      converse(this.backend, [binaryQuery(ROLE_QUERY, [role])]),
-      signal,
-    );
-    if (row?.[0] === "t") {
-      throw new PgError(
-        SqlState.InvalidAuthorizationSpecification,
-        `role ${JSON.stringify(role)} is not subject to row-level security`,
-        {
-          detail: `It is a superuser or has BYPASSRLS; it comes from ${from}.`,
-          hint: "Take a role with NOSUPERUSER NOBYPASSRLS, or name it in pool_roles.",
-        },
-      );
-    }
-    if (row?.[0] !== "f") return; // there is no such role, yet
-    if (this.#provedRoles.size >= PROVED_ROLES_MAX) this.#provedRoles.clear();
-    this.#provedRoles.add(role);
-  }
 }
 
-const NOTHING_QUERY = "SELECT pg_catalog.convert_to('', 'UTF8')";
-const ROLE_QUERY = "SELECT pg_catalog.convert_to((SELECT pg_catalog.left((r.rolsuper OR " +
-  "r.rolbypassrls)::pg_catalog.text, 1) FROM pg_catalog.pg_roles r WHERE r.rolname " +
-  "OPERATOR(pg_catalog.=) pg_catalog.convert_from($1, 'UTF8')), 'UTF8')";
-
-/** DISCARD ALL leaves the state of random(), which whoever has set or watched it can foretell. */
-function newSeed(): string {
-  const random = crypto.getRandomValues(new Uint32Array(2));
-  return `SET seed TO ${(random[0]! / 2 ** 32 + random[1]! / 2 ** 64).toFixed(18)}`;
-}
-
-async function sendStartup(transport: Transport, options: BackendOptions): Promise<void> {
-  const { credentials, database, startupSettings } = options;
-  const parameters: StartupParameter[] = [
-    { name: "user", value: UTF8.encode(credentials.user) },
-    { name: "database", value: UTF8.encode(database) },
-    ...startupSettings.map(({ name, value }) => ({ name, value: UTF8.encode(value) })),
-  ];
-  const packet = encodeStartupMessage({ protocolVersion: PROTOCOL_3_0, parameters });
-  try {
-    await writeAll(transport, packet);
-  } catch (cause) {
-    throw new PgError(SqlState.ConnectionFailure, "the upstream server went away", {}, { cause });
-  }
-}
-
+const ROLE_FROM = "the user name or set_role";
 const OWN_QUERY_REFUSED = "the upstream server refused pgvpd's own query";
-
-function refusedQuery(error: unknown): never {
-  throw asPgError(error, OWN_QUERY_REFUSED);
-}
 
 function lost(): PgError {
   return new PgError(SqlState.ConnectionFailure, "the connection to the upstream server was lost");

@@ -7,7 +7,7 @@ import { encodeQuery } from "../codec/frontend.ts";
 import { MessageReader } from "../codec/reader.ts";
 import type { Backend } from "./backend.ts";
 import { Conversation, isAsynchronous, malformedReply } from "./conversation.ts";
-import type { Exchange } from "./statements.ts";
+import { type Exchange, statements } from "./statements.ts";
 
 const { CommandComplete, DataRow, ErrorResponse, ReadyForQuery, RowDescription } = BackendMessage;
 
@@ -66,6 +66,17 @@ export function scrub(): Exchange<void> {
     requests: [FrontendMessage.Query],
     answer: (backend) => new ExactReplies(backend, SCRUB_REPLIES, null),
   };
+}
+
+/** Leaves nothing of a session but what is for the server alone to know; prepared plans go too. */
+export function discard(inTransaction: boolean): Exchange<void> {
+  return statements(...inTransaction ? ["ROLLBACK"] : [], "DISCARD ALL", newSeed());
+}
+
+/** DISCARD ALL leaves the state of random(), which whoever has set or watched it can foretell. */
+function newSeed(): string {
+  const random = crypto.getRandomValues(new Uint32Array(2));
+  return `SET seed TO ${(random[0]! / 2 ** 32 + random[1]! / 2 ** 64).toFixed(18)}`;
 }
 
 /** Looks for what the scrub could not remove; fails when there is anything. */

@@ -44,6 +44,11 @@ export interface Exchange<Result> {
   readonly answer: (backend: Backend) => Conversation<Result>;
 }
 
+/** Says these to a server, and returns what came of each. */
+export type Say = <Results extends readonly unknown[]>(
+  exchanges: { readonly [Index in keyof Results]: Exchange<Results[Index]> },
+) => Promise<Results>;
+
 /**
  * Says several things in one write, and reads the answers one after the other.
  *
@@ -124,6 +129,21 @@ export function textQuery(sql: string, parameters: readonly string[]): Exchange<
     requests: [FrontendMessage.Sync],
     answer: (backend) => new RowsQuery(backend),
   };
+}
+
+const NOTHING_QUERY = "SELECT pg_catalog.convert_to('', 'UTF8')";
+const ROLE_QUERY = "SELECT pg_catalog.convert_to((SELECT pg_catalog.left((r.rolsuper OR " +
+  "r.rolbypassrls)::pg_catalog.text, 1) FROM pg_catalog.pg_roles r WHERE r.rolname " +
+  "OPERATOR(pg_catalog.=) pg_catalog.convert_from($1, 'UTF8')), 'UTF8')";
+
+/** Asks nothing: whoever answers is alive. */
+export function nothingQuery(): Exchange<TextRow[]> {
+  return binaryQuery(NOTHING_QUERY, []);
+}
+
+/** Whether a role leaves row-level security: `t` or `f`; NULL when there is no such role. */
+export function roleQuery(role: string): Exchange<TextRow[]> {
+  return binaryQuery(ROLE_QUERY, [role]);
 }
 
 class RowsQuery extends Conversation<TextRow[]> {

@@ -2,7 +2,7 @@
 
 import { NO_TRAFFIC, type Traffic } from "../meters.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
-import type { PooledRelay } from "./pooled_relay.ts";
+import { PooledRelay } from "./pooled_relay.ts";
 import { Relay } from "./relay.ts";
 import type { Activity } from "./time_limits.ts";
 import { TransactionRelay } from "./transaction_relay.ts";
@@ -27,6 +27,12 @@ export function answersOf(relay: AnyRelay): number {
   // A COPY may swallow a Sync, and nobody counts that there: what the client sends begins anew.
   if (relay instanceof Relay) return relay.answered + relay.bytesFromClient;
   return relay.member?.backend.ledger.answered ?? 0;
+}
+
+/** Its server connection comes from a pool. */
+export function isPooled(relay: AnyRelay): boolean {
+  if (relay instanceof PooledRelay) return !relay.member.isDedicated;
+  return !(relay instanceof Relay);
 }
 
 /** What a session has moved, and what has been answered to it. */

@@ -5,6 +5,7 @@ import { BackendMessage } from "../codec/codes.ts";
 import { PgError } from "../codec/error.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import type { Backend } from "../pool/backend.ts";
+import type { PooledBackend } from "../pool/pooled_backend.ts";
 import {
   elapsed,
   lingering,
@@ -15,10 +16,10 @@ import {
   UPSTREAM_LOST,
 } from "./farewell.ts";
 import { TransactionHold } from "./hold.ts";
-import type { ClientEnding } from "./pooled_relay.ts";
+import type { ClientEnding } from "./endings.ts";
 import { RequestTimer } from "./request_timer.ts";
 
-export type { ClientEnding } from "./pooled_relay.ts";
+export type { ClientEnding } from "./endings.ts";
 
 /** What a relay is towards its client; the moving of bytes is the subclass's. */
 export abstract class ClientEnd {
@@ -38,6 +39,8 @@ export abstract class ClientEnd {
   /** The client has ended its sending side. */
   protected clientEnded = false;
   protected farewell: Uint8Array | null = null;
+  /** The context is being proved to the database once more; never rejects. */
+  protected renewing: Promise<void> = Promise.resolve();
   /** While the context is being restored nothing passes in either direction. */
   protected gate: PromiseWithResolvers<void> | null = null;
 
@@ -82,6 +85,15 @@ export abstract class ClientEnd {
       this.farewell ??= error.encode();
     }
     this.end("pgvpd");
+  }
+
+  /** Proves a context once more that the database will not believe much longer, when it is idle. */
+  protected renewSeal(member: PooledBackend): Promise<void> {
+    if (member.backend.idle && this.sentWhole && this.ending === null) {
+      this.renewing = member.renewSeal(undefined, (each) => this.sendThrough(each))
+        .catch((error) => this.fail(error));
+    }
+    return this.renewing;
   }
 
   /** Waits until what the client has sent may pass; `type` is its first byte. */

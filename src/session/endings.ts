@@ -70,3 +70,18 @@ export function reportOf(error: unknown): FailureReport {
     lastWord: new PgError(SqlState.InternalError, "internal error in pgvpd").encode(),
   };
 }
+
+/** How a client has left. */
+export type ClientEnding =
+  /** It has said Terminate: what it asked for before that is still to be done. */
+  | "terminated"
+  /** It has closed its side when nothing was under way, or has read everything after that. */
+  | "closed"
+  /** It is not there any more. */
+  | "vanished"
+  /** It does not keep to the protocol. */
+  | "confused"
+  /** The server's side is over. */
+  | "upstream"
+  /** pgvpd has ended it. */
+  | "pgvpd";

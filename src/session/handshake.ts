@@ -21,6 +21,7 @@ import type { LogFields, Logger } from "../log.ts";
 import type { Meters } from "../meters.ts";
 import { Inbox } from "../net/buffers.ts";
 import { writeAll } from "../net/transport.ts";
+import type { Sealing } from "../pool/sealing.ts";
 import type { AddressLimit } from "./address_limit.ts";
 import { refuseBlocked } from "./authentication.ts";
 import { forwardCancel } from "./cancel.ts";
@@ -31,11 +32,13 @@ import { ClientGone, UpstreamRefused } from "./endings.ts";
 import type { ContextHolder, LiveContext, ResolverClient } from "./live_context.ts";
 import { LoginRelay, RefusedAtOnce } from "./login.ts";
 import { LoginResolving } from "./login_resolving.ts";
+import type { GuardOptions } from "./guard.ts";
 import { lend, type Lent, type Pooling, type PoolTarget, type Route } from "./lending.ts";
 import { type ClientTls, openClient, type StartupPacket } from "./opening.ts";
 import { whileClientStays } from "./presence.ts";
 import type { LoginSoFar, SessionFacts } from "./records.ts";
 import type { Resolvers } from "./resolving.ts";
+import { lendOwn } from "./own_connection.ts";
 import { share as shareBackends, type Shared } from "./sharing.ts";
 import type { Tenants } from "./tenants.ts";
 
@@ -70,6 +73,10 @@ export interface HandshakeOptions extends UsernameRules {
   readonly refusal: PgError | null;
   /** Where a database is; null: where that of all is. Throws PgError when it is nowhere. */
   readonly routeOf: (upstream: string | null) => Route;
+  /** What contexts are sealed with, as it is now; null: with nothing. */
+  readonly sealing: () => Sealing | null;
+  /** What a client's statements are looked at for; null: for nothing. */
+  readonly guard: GuardOptions | null;
   readonly meters: Meters;
   /** Null without a console. */
   readonly console: ConsoleAccess | null;
@@ -210,7 +217,7 @@ async function connectDedicated(
   login: Login,
   live: LiveContext | null,
   relaying: Relaying,
-): Promise<Dedicated> {
+): Promise<Dedicated | Lent> {
   try {
     return await attempt(client, login, live, login.packet, relaying);
   } catch (error) {
@@ -312,7 +319,7 @@ async function attempt(
   live: LiveContext | null,
   packet: Uint8Array,
   { deadline, options, target }: Relaying,
-): Promise<Dedicated> {
+): Promise<Dedicated | Lent> {
   deadline.phase = `connecting to the upstream server at ${route.address}`;
   const transport = await whileClientStays(client, deadline, route.dial, (late) => late.close());
   try {
@@ -327,9 +334,16 @@ async function attempt(
     );
     const onAuthenticated = () => target.authenticated();
     using resolving = live === null ? null : new LoginResolving(live, deadline);
-    const login = new LoginRelay(client, upstream, context, deadline, onAuthenticated, resolving);
+    const { sealing } = options;
+    const isSealed = sealing() !== null;
+    const login = new LoginRelay(
+      ...[client, upstream, context, deadline, onAuthenticated, resolving, isSealed] as const,
+    );
     await login.run().finally(() => target.login.method = login.method);
-    return { upstream, cancelRequest: login.cancelRequest };
+    const { cancelRequest, leftContext } = login;
+    if (leftContext === null || !isSealed) return { upstream, cancelRequest };
+    const relayed = { client, upstream, context: leftContext, cancelRequest };
+    return await lendOwn(relayed, sealing, options.cancelKeys, target, deadline);
   } catch (error) {
     transport.close();
     const isFailure = error instanceof UpstreamRefused &&

@@ -118,7 +118,7 @@ export class Linker {
 
   /** It has the context and everything that the client wants, and nothing is on its way. */
   #isReady(member: PooledBackend): boolean {
-    if (this.#wanted === null || !member.isAtRest) return false;
+    if (this.#wanted === null || !member.isAtRest || member.isSealDue) return false;
     if (member.contextKey !== this.contextKey || member.confirmedContext === null) return false;
     const { reports, parameters } = member.backend;
     if (this.#lastMember === member && this.#lastReports === reports) return true;
@@ -170,6 +170,7 @@ export class Linker {
       const changes = this.#changesOn(member, this.#wanted, backend.parameters);
       if (changes.length > 0) await member.adjust(changes, signal);
     }
+    if (member.isSealDue) await member.renewSeal(signal);
     this.#lastMember = member;
     this.#lastReports = backend.reports;
   }

@@ -1,5 +1,6 @@
 // LiveContext: one session's context, how it was derived, and whether it is still true.
 
+import { assert } from "../assert.ts";
 import { SessionContext, type Setting } from "../context/context.ts";
 import { Resolution, type ResolverCall, type ResolverValues } from "../context/resolution.ts";
 import type { Question } from "../context/resolver_cache.ts";
@@ -178,8 +179,8 @@ export class LiveContext implements Disposable {
         for (const call of resolution.begin()) {
           const { name } = call.resolver;
           const answered = this.#ask(call, questions, runner, until).then((values) => {
-            running.delete(name);
             resolution.answer(call.resolver, values);
+            running.delete(name); // one that has failed stays, so that it is found below
           });
           answered.catch(() => {}); // the first failure is told
           running.set(name, answered);
@@ -188,6 +189,7 @@ export class LiveContext implements Disposable {
         onPhase(`running resolver ${[...running.keys()].join(", ")}`);
         await Promise.race(running.values());
       }
+      assert(resolution.isOver, "a context is derived only when every resolver has answered");
       const settings = [...known, ...resolution.settings];
       const names = new Set(settings.map(({ name }) => name.toLowerCase()));
       const own = defaults.filter(({ name }) => !names.has(name.toLowerCase()));

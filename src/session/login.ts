@@ -97,6 +97,7 @@ export class LoginRelay {
    * @param context what to establish; null for a connection that is passed through as it is.
    * @param onAuthenticated is called before the client hears of it, and may refuse by throwing.
    * @param resolving says what to establish instead, once the client has logged in.
+   * @param leavesContext stops before the context is established; `leftContext` says which it is.
    */
   constructor(
     readonly client: Inbox,
@@ -105,10 +106,14 @@ export class LoginRelay {
     readonly deadline: Deadline,
     readonly onAuthenticated: () => void = () => {},
     readonly resolving: LoginResolving | null = null,
+    readonly leavesContext = false,
   ) {}
 
+  /** The context that was resolved. */
+  leftContext: SessionContext | null = null;
+
   /**
-   * Resolves when the client has been told that the server is ready.
+   * Resolves when the client has been told that the server is ready, or only that is left to do.
    *
    * @throws {PgError} to be told to the client · {ClientGone} · {UpstreamRefused} when the server's
    * own error has been passed on · {RefusedAtOnce} when it was the server's first word: nothing has
@@ -285,17 +290,19 @@ export class LoginRelay {
   }
 
   async #confirm(context: SessionContext): Promise<void> {
+    this.leftContext = context;
+    if (this.leavesContext) return this.#ready(null);
     this.#phase = "confirming";
     this.#confirmation = new ContextConfirmation(context);
     await this.#toUpstream(context.message);
   }
 
-  #ready(readyForQuery: Uint8Array): void {
+  #ready(readyForQuery: Uint8Array | null): void {
     const { bytes, start, length } = this.client;
     if (length > 0 && bytes[start] === 0) {
       throw PgError.protocolViolation("received a second startup packet");
     }
-    this.#outgoing.push(readyForQuery);
+    if (readyForQuery !== null) this.#outgoing.push(readyForQuery);
     this.#phase = "done";
   }
 

@@ -10,6 +10,7 @@ import { Flow, type Inbox, joined } from "../net/buffers.ts";
 import { type Transport, writeAll } from "../net/transport.ts";
 import { type Backend, type BackendConsumer, Stop } from "../pool/backend.ts";
 import type { PooledBackend } from "../pool/pooled_backend.ts";
+import type { ClientEnding } from "./endings.ts";
 import {
   cannotRestore,
   elapsed,
@@ -25,21 +26,6 @@ import { RequestTimer } from "./request_timer.ts";
 
 /** A ReadyForQuery as a whole. */
 const READY_SIZE = HEADER_SIZE + 1;
-
-/** How a client has left. */
-export type ClientEnding =
-  /** It has said Terminate: what it asked for before that is still to be done. */
-  | "terminated"
-  /** It has closed its side when nothing was under way, or has read everything after that. */
-  | "closed"
-  /** It is not there any more. */
-  | "vanished"
-  /** It does not keep to the protocol. */
-  | "confused"
-  /** The server's side is over. */
-  | "upstream"
-  /** pgvpd has ended it. */
-  | "pgvpd";
 
 const CONFUSED: Uint8Array = PgError.protocolViolation("invalid message length").encode();
 const NOTHING_COUNTED = new Uint8Array(256);
@@ -213,6 +199,7 @@ export class PooledRelay implements BackendConsumer {
       this.bytesFromClient += bytes.length;
       if (this.#gate !== null) await Promise.race([this.#gate.promise, this.#over.promise]);
       if (this.hold.isOn) await this.hold.pass(this, bytes[0]!);
+      if (this.#member.isSealDue && this.#backend.idle && this.sentWhole) await this.#renewSeal();
       if (this.#ending !== null) break;
       this.timer.asked();
       if (this.#cutHeader.length > 0) {
@@ -367,15 +354,25 @@ export class PooledRelay implements BackendConsumer {
       }
       await this.#toClient(encodeReadyForQuery(status));
     } catch (error) {
-      if (error instanceof PgError) {
-        this.failure = error;
-        this.#farewell ??= error.encode();
-      }
-      this.#end("pgvpd");
+      this.#fail(error);
     }
     this.#gate = null;
     gate.resolve();
     this.#afterWrite();
+  }
+
+  /** Between two requests of the client: the database will not believe the context much longer. */
+  async #renewSeal(): Promise<void> {
+    this.#restoring = this.#member.renewSeal(undefined, (each) => this.#toClient(each));
+    await this.#restoring.catch((error) => this.#fail(error));
+  }
+
+  #fail(error: unknown): void {
+    if (error instanceof PgError) {
+      this.failure = error;
+      this.#farewell ??= error.encode();
+    }
+    this.#end("pgvpd");
   }
 
   async #consumeBehindGate(bytes: Uint8Array, gate: Promise<void>): Promise<void> {

@@ -8,6 +8,7 @@ import type { LogFields, Logger } from "../log.ts";
 import { LOGIN_PHASES, type LoginPhase, type Meters, type Traffic } from "../meters.ts";
 import { failureText } from "../pool/invalidation_listener.ts";
 import { ClientGone, reportOf, UpstreamRefused } from "./endings.ts";
+import { SUSPICIOUS } from "./guard.ts";
 
 /** Who is connected, as log records and admission know it. */
 export interface SessionFacts {
@@ -86,6 +87,9 @@ const PHASES: readonly (readonly [beginning: string, phase: LoginPhase])[] = [
 export function loginPhase(waitedFor: string): LoginPhase | null {
   return PHASES.find(([beginning]) => waitedFor.startsWith(beginning))?.[1] ?? null;
 }
+
+/** What is remembered of texts that clients choose. */
+const TEXT_LENGTH_MAX = 200;
 
 /** Tells of one session. */
 export class SessionRecords {
@@ -168,7 +172,7 @@ export class SessionRecords {
 
   /** The session's context guard has caught something. */
   guardHit(what: string): void {
-    this.log.warn("context guard", { ...this.fields(), what });
+    this.log.warn(SUSPICIOUS, { ...this.fields(), sql: what });
     const { connection, observer } = this.options;
     const { user } = this.login;
     observer?.guardHit?.({ connection, peer: this.peer, user, ...this.facts, what });
@@ -215,11 +219,20 @@ export class SessionRecords {
     };
   }
 
+  #remember(sqlState: string, reason: string): void {
+    const { connection, meters } = this.options;
+    const cut = (text: string) => text.slice(0, TEXT_LENGTH_MAX);
+    const user = this.login.user === null ? null : cut(this.login.user);
+    const refusal = { connection, peer: this.peer, user, sqlState, reason: cut(reason) };
+    meters.refusals.add({ ...refusal, at: new Date() });
+  }
+
   #tell(result: LoginRecord["result"], sqlState: string | null, reason: string | null): void {
     if (this.#isTold) return;
     this.#isTold = true;
     const { connection, meters, observer } = this.options;
     meters.logins.add(result);
+    if (sqlState !== null) this.#remember(sqlState, reason ?? "");
     if (observer === null) return;
     const { user, context, method, isEncrypted } = this.login;
     observer.loginEnded({

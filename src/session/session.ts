@@ -4,7 +4,8 @@ import type { PgError } from "../codec/error.ts";
 import type { LogFields, Logger } from "../log.ts";
 import { Inbox } from "../net/buffers.ts";
 import type { Transport } from "../net/transport.ts";
-import { activityOf, answersOf, type AnyRelay, trafficOf, transactionsOf } from "./activity.ts";
+import { activityOf, answersOf, isPooled, trafficOf, transactionsOf } from "./activity.ts";
+import type { AnyRelay } from "./activity.ts";
 import { forwardCancel } from "./cancel.ts";
 import { CONSOLE_DATABASE, ConsoleSession, type Operating } from "./console.ts";
 import { Deadline } from "./deadline.ts";
@@ -21,7 +22,9 @@ import { checkIn } from "./check_in.ts";
 import type { Lent, Route } from "./lending.ts";
 import type { ContextChange, LiveContext } from "./live_context.ts";
 import { CONTEXT_CHANGED, sayGoodbye } from "./farewell.ts";
-import { type ClientEnding, PooledRelay } from "./pooled_relay.ts";
+import { guarded } from "./guard.ts";
+import type { ClientEnding } from "./endings.ts";
+import { PooledRelay } from "./pooled_relay.ts";
 import { type LoginSoFar, type RecordOptions, SessionRecords } from "./records.ts";
 import { Relay } from "./relay.ts";
 import { RequestTimer } from "./request_timer.ts";
@@ -48,7 +51,7 @@ const CANCEL_MS_MAX = 5_000;
 
 /** Owns the client's transport and whatever is opened for it; `run()` gives everything back. */
 export class Session implements HandshakeTarget, LimitedSession, TenantSession {
-  readonly #client: Inbox;
+  #client: Inbox;
   readonly #options: SessionOptions;
   readonly #log: Logger;
   readonly #records: SessionRecords;
@@ -98,6 +101,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     try {
       const established = await this.#shakeHands();
       if (established === null) return;
+      this.#guard();
       if ("commands" in established) await this.#serveOperator(established);
       else if ("linker" in established) await this.#serveShared(established);
       else if ("lease" in established) await this.#serveLent(established);
@@ -133,13 +137,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
       "waiting for the client's startup packet",
     );
     this.#deadline = deadline;
-    const established = await handshake(
-      this.#client,
-      this.#options,
-      deadline,
-      this.#log,
-      this,
-    );
+    const established = await handshake(this.#client, this.#options, deadline, this.#log, this);
     if (established === null) {
       this.#log.info("cancel request passed on", { peer: this.#client.transport.peer });
       return null;
@@ -205,6 +203,13 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     this.login.method = "scram";
   }
 
+  /** Statements that would change the context are told; the limits of a bypass user are its own. */
+  #guard(): void {
+    if (this.#tenant === null) return;
+    const note = (change: string) => this.#records.guardHit(change);
+    this.#client = guarded(this.#client, this.#options.guard, note);
+  }
+
   async #serveOperator(operating: Operating): Promise<void> {
     this.#operator = new ConsoleSession(this.#client, operating);
     this.#connected();
@@ -221,13 +226,8 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
     using _key = cancelRequest === null
       ? null
       : this.#options.cancelKeys?.adopt(cancelRequest, this);
-    const { serverErrors } = this.#options.meters;
-    const relay = new Relay(
-      this.#client,
-      upstream,
-      new RequestTimer(this.#options.meters),
-      serverErrors,
-    );
+    const { meters } = this.#options;
+    const relay = new Relay(this.#client, upstream, new RequestTimer(meters), meters.serverErrors);
     this.#serve(relay);
     const watched = this.#tenant === null ? null : this.#options.limits.watch(this);
     const endedBy = await relay.run();
@@ -325,7 +325,7 @@ export class Session implements HandshakeTarget, LimitedSession, TenantSession {
   }
 
   get isPooled(): boolean {
-    return !(this.#relay instanceof Relay);
+    return isPooled(this.#relay);
   }
 
   /** How it stands, for operators. */

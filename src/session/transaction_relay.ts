@@ -37,6 +37,8 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
   #readyWithheld = false;
   /** The beginning of a message that may be withheld, or of a ReadyForQuery to be held back. */
   #withheld: Uint8Array = NO_BYTES;
+  /** Bytes of it that have been walked already. */
+  #walkedBefore = 0;
   /** pgvpd talks to the server itself until then. */
   #restoring: Promise<void> = Promise.resolve();
   /** A write to the backend that is under way. */
@@ -97,7 +99,7 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
     if (ending !== "terminated" && ending !== "closed" && ending !== "vanished") {
       await this.tellClient();
     }
-    await this.#restoring.catch(() => {});
+    await Promise.all([this.#restoring.catch(() => {}), this.renewing]);
     return ending;
   }
 
@@ -144,9 +146,6 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
     kept = keep(bytes, kept, from, end - open);
     return this.#toClient(kept === end ? bytes : bytes.subarray(0, kept));
   }
-
-  /** Bytes of `#withheld` that have been walked already. */
-  #walkedBefore = 0;
 
   lost(): void {
     this.end("upstream");
@@ -221,6 +220,7 @@ export class TransactionRelay extends ClientEnd implements BackendConsumer {
       }
       this.bytesFromClient += bytes.length;
       if (this.gate !== null || this.hold.isOn) await this.passage(bytes[0]!);
+      if (this.#member?.isSealDue === true) await this.renewSeal(this.#member);
       if (this.ending !== null) break;
       this.timer.asked();
       if (requests.cut.length > 0) bytes = joined(requests.cut, bytes);

@@ -75,3 +75,12 @@ Deno.test("another path is not there, another method is not for it", async () =>
   assert.equal((await ask("GET /tenants/acme/pause")).status, 405);
   assert.equal((await ask("POST /status")).status, 405);
 });
+
+Deno.test("the dashboard's page is open, with a policy of its own; its data needs the token", async () => {
+  const { ask } = adminWorld({}, TOKEN);
+  const page = await ask("GET /");
+  assert.equal(page.status, 200);
+  assert.match(page.headers.get("content-security-policy")!, /script-src 'self'/);
+  assert.equal((await ask("GET /dashboard/client.js")).status, 200);
+  assert.equal((await ask("GET /dashboard/live")).status, 401);
+});

@@ -5,11 +5,23 @@ import { PgError } from "../../src/codec/error.ts";
 import {
   cancelRequestFor,
   encodeBinaryQuery,
+  encodeSideQuery,
   encodeStartupMessage,
   parseStartupMessage,
 } from "../../src/codec/frontend.ts";
 import { readContextMessage } from "../support/context_message.ts";
-import { cancelRequest, cstring, int32, join, packet, startup, text } from "../support/messages.ts";
+import {
+  cancelRequest,
+  cstring,
+  int32,
+  join,
+  message,
+  messageTypes,
+  packet,
+  splitMessages,
+  startup,
+  text,
+} from "../support/messages.ts";
 
 const parse = (bytes: Uint8Array) => parseStartupMessage(bytes, 4, bytes.length);
 const refusedWith = (sentence: RegExp) => (error: unknown) =>
@@ -96,4 +108,20 @@ Deno.test("encodeBinaryQuery binds every value as bytea and closes its statement
   assert.equal(request.sql, "SELECT $1");
   assert.deepEqual(request.parameters, values);
   assert.deepEqual(request.parameterTypes, [17, 17, 17, 17]);
+});
+
+Deno.test("encodeSideQuery does the same under a name, and closes whoever has it before", () => {
+  const bytes = encodeSideQuery("mine", "SELECT $1", ["é", ""]);
+  const [close, ...rest] = splitMessages(bytes);
+  assert.equal(messageTypes(bytes), "CPBECS");
+  assert.deepEqual(close, message("C", text("S"), cstring("mine")));
+  assert.deepEqual(rest[3], close, "and leaves nothing");
+  const unnamed = splitMessages(encodeBinaryQuery("SELECT $1", [text("é"), text("")]));
+  const asUnnamed = rest.map((each) =>
+    new TextDecoder("latin1").decode(each.subarray(5)).replace("mine\0", "\0")
+  );
+  assert.deepEqual(
+    asUnnamed,
+    unnamed.map((each) => new TextDecoder("latin1").decode(each.subarray(5))),
+  );
 });

@@ -56,11 +56,13 @@ async function writeExampleFiles(directory: TestDirectory): Promise<void> {
     "tenants.allow": "acme\nglobex-* # and all like it\n",
     "tenants.deny": "initech\n",
     "tenants.toml": "",
+    "doctor.toml": "",
     "resolvers.toml": await Deno.readTextFile(
       new URL("../../resolvers.toml.example", import.meta.url),
     ),
   };
   for (const [name, text] of Object.entries(files)) await directory.write(name, text);
+  await Deno.chmod(await directory.write("seal.key", `k1 ${"0".repeat(64)}\n`), 0o600);
 }
 
 const FEATURES: readonly [from: string, to: string][] = [
@@ -90,6 +92,14 @@ Deno.test("config check finds a good file good, and the example with every line 
   }
 });
 
+Deno.test("config check looks into the file of the doctor's findings", async () => {
+  await using directory = await TestDirectory.make();
+  const path = await directory.write("doctor.toml", '[[ignore]]\nlint = "T02"\nobject = "a"\n');
+  const { code, err } = await pgvpd(["config", "check", "--doctor-ignore", path]);
+  assert.equal(code, 1);
+  assert.match(err, /^pgvpd: .*doctor\.toml: entry 1 lacks its reason\npgvpd: 1 problem\.\n$/);
+});
+
 Deno.test("config check looks into the certificates, beside other mistakes too", async () => {
   await using directory = await TestDirectory.make();
   const ca = await makeCa("example");
@@ -109,6 +119,20 @@ Deno.test("config check looks into the certificates, beside other mistakes too",
   assert.deepEqual([old.code, (await check(files[0], files[3])).code], [1, 0]);
   const missing = await check(files[0], "/nowhere.key");
   assert.match(missing.err, /cannot be read.*\npgvpd: 1 problem\.\n$/, "told once");
+});
+
+Deno.test("config check looks into the file of seal keys, and who may read it", async () => {
+  await using directory = await TestDirectory.make();
+  const path = await directory.write("seal.key", `k1 ${"0".repeat(64)}\n`);
+  const check = () => pgvpd(["config", "check", "--seal-key-file", path]);
+  await Deno.chmod(path, 0o644);
+  assert.match((await check()).err, /seal\.key" has mode 0644.*chmod 0600/);
+  await Deno.chmod(path, 0o600);
+  assert.deepEqual([(await check()).code, (await check()).err], [0, ""]);
+  await Deno.writeTextFile(path, "\nk1 secret\n");
+  const { code, err } = await check();
+  assert.match(err, /seal\.key:2: this is not a name of two letters/);
+  assert(code === 1 && !err.includes("secret"));
 });
 
 Deno.test("config check tells an auth_file that cannot be read", async () => {

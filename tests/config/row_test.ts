@@ -13,6 +13,6 @@ Deno.test("a secret has no default, and shows a sample that is no secret", () =>
   const secrets = SETTINGS.filter(({ secret }) => secret === true);
   for (const { default: text, example } of secrets) {
     assert.equal(text, null);
-    assert.match(example ?? "", /^"the password of [a-z_ ]+"$/);
+    assert.match(example ?? "", /^"the (password|URL) of [a-z_ ]+"$/);
   }
 });

@@ -44,7 +44,7 @@ Deno.test("the secrets are known, and each has a twin in every layer", () => {
     SECRET_KEYS.map(({ key, secretFile }) => [key, secretFile]),
     [
       ...["pool_password", "auth_password", "upstream_password", "resolver_password"],
-      "admin_token",
+      ...["admin_token", "doctor_url"],
     ].map((key) => [key, {
       key: `${key}_file`,
       environment: `PGVPD_${key.toUpperCase()}_FILE`,

@@ -189,3 +189,24 @@ Deno.test("a default that the server has not taken, or says nothing of, confirms
   const short = contextReplies([], contextRow(VALUES));
   assert.throws(() => confirm(short, WITH_DEFAULTS), refused("08P01"));
 });
+
+Deno.test("payload: the variables as JSON in ASCII, in lower case, without those that are empty", () => {
+  const context = new SessionContext(
+    [
+      { name: "App.Tenant", value: 'mü"\\\u{1f600}\u007f' },
+      { name: "app.empty", value: "" },
+      { name: "app.org", value: "first" },
+      { name: "APP.ORG", value: "last" },
+    ],
+    "app",
+    [{ name: "TimeZone", value: "UTC" }],
+  );
+  assert.equal(
+    context.payload,
+    '{"app.tenant":"m\\u00fc\\"\\\\\\ud83d\\ude00\\u007f","app.org":"last"}',
+  );
+  assert.deepEqual(JSON.parse(context.payload), {
+    ...{ "app.tenant": 'mü"\\\u{1f600}\u007f', "app.org": "last" },
+  });
+  assert.equal(context.witness.name, "App.Tenant");
+});

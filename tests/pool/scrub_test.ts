@@ -1,7 +1,7 @@
 // Promise: a connection passes from one context to another clean and confirmed, or not at all.
 
 import assert from "node:assert/strict";
-import { scrub, UncleanBackend } from "../../src/pool/scrub.ts";
+import { discard, scrub, UncleanBackend } from "../../src/pool/scrub.ts";
 import { contextOf, FakeServer, queryText, refused } from "../support/fake_server.ts";
 import {
   commandComplete,
@@ -10,6 +10,7 @@ import {
   join,
   message,
   readyForQuery,
+  splitMessages,
   text,
 } from "../support/messages.ts";
 import { failure } from "../support/wire_bench.ts";
@@ -83,4 +84,14 @@ Deno.test("the state of random() is another each time", () => {
   for (const sql of texts) {
     assert.match(sql, /; SET seed TO 0\.\d{15}; SELECT pg_catalog\.pg_advisory_unlock_all\(\)$/);
   }
+});
+
+Deno.test("discard: everything of a session, in a transaction too, and a seed that nobody knows", () => {
+  const sqlOf = ({ bytes }: { bytes: Uint8Array }) =>
+    splitMessages(bytes).map((each) => queryText(each));
+  const [first, second] = [sqlOf(discard(false)), sqlOf(discard(true))];
+  assert.equal(first[0], "DISCARD ALL");
+  assert.match(first[1]!, /^SET seed TO 0\.\d{18}$/);
+  assert.deepEqual(second.slice(0, 2), ["ROLLBACK", "DISCARD ALL"]);
+  assert.notEqual(first[1], second[2]);
 });

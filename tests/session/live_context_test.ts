@@ -29,7 +29,7 @@ const never = new AbortController().signal;
 
 type Answer = ResolverValues | Promise<ResolverValues>;
 
-function world(answers: Record<string, () => Answer>) {
+function world(answers: Record<string, () => Answer>, toml = TOML) {
   const index = new AskedIndex<LiveContext>();
   const asked: string[] = [];
   const told: string[] = [];
@@ -48,7 +48,7 @@ function world(answers: Record<string, () => Answer>) {
   } satisfies Oracle as Oracle & { hasConnections: boolean };
   let disposed = 0;
   const client = {
-    plan: planOf(TOML, ["app.user"]),
+    plan: planOf(toml, ["app.user"]),
     ...{ upstream: null, database: "shop", loginRole: "app", role: "app" },
     defaults: [{ name: "work_mem", value: "8MB" }, { name: "App.A", value: "none" }],
     known: [{ name: "app.user", value: "alice" }],
@@ -95,6 +95,24 @@ Deno.test("the first failure ends it, and the others are told", async () => {
   });
   assert.equal((await failure(live.resolve(null, never))).message, "no");
   assert.deepEqual(signals.map(({ aborted }) => aborted), [true, true]);
+});
+
+Deno.test("a refusal is not lost behind answers that come at the same moment", async () => {
+  const required = TOML.replace('name = "b"', 'name = "b"\nrequired = true');
+  for (const order of [["a", "b"], ["b", "a"]]) {
+    const answers = {
+      a: Promise.withResolvers<ResolverValues>(),
+      b: Promise.withResolvers<ResolverValues>(),
+    };
+    const { live } = world(
+      { ...GOOD, a: () => answers.a.promise, b: () => answers.b.promise },
+      required,
+    );
+    const resolving = failure(live.resolve(null, never));
+    await Promise.resolve(); // both have been asked
+    for (const name of order) name === "a" ? answers.a.resolve(["A"]) : answers.b.resolve(null);
+    assert.match((await resolving).message, /"b" found nothing/, order.join());
+  }
 });
 
 Deno.test("the same context is the same object, another one is another", async () => {

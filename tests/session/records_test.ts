@@ -76,7 +76,7 @@ Deno.test("a refused login says why, whoever refuses; somebody who leaves has no
 Deno.test("what a guard has caught is told, with who it was, where somebody wants to hear of it", () => {
   const { log, records } = world();
   records.guardHit("nobody wants to know");
-  assert.deepEqual([log[0]!.level, log[0]!.fields["what"]], ["warn", "nobody wants to know"]);
+  assert.deepEqual([log[0]!.level, log[0]!.fields["sql"]], ["warn", "nobody wants to know"]);
   const hits: GuardRecord[] = [];
   const observer = { loginEnded: () => {}, guardHit: (hit: GuardRecord) => void hits.push(hit) };
   const options = { connection: 7, meters: new Meters(), observer };

@@ -58,7 +58,7 @@ export function fakeControl(shown: Partial<Control> = {}): FakeControl {
     totals: () => NO_TOTALS,
     readiness: () => Promise.resolve({ listening: true, upstream: true, draining: false }),
     ...{ tenants: () => [], clients: () => [], pools: () => [], backends: () => [] },
-    ...{ settings: () => [], certificates: () => [] },
+    ...{ refusals: () => [], settings: () => [], certificates: () => [] },
     tenant(name) {
       return this.tenants().find(({ tenant }) => tenant === name) ?? null;
     },

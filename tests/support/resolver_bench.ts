@@ -9,6 +9,7 @@ import { type Login, PgClient, type Row } from "./wire_clients.ts";
 export const MODES = ["none", "session", "transaction"] as const;
 export type Mode = typeof MODES[number];
 
+const SETUP = new URL("../../sql/setup.sql", import.meta.url);
 const HELPERS = new URL("../../sql/helpers.sql", import.meta.url);
 
 /** No client's role may read the tables of members, but in the databases of `open` ones. */
@@ -46,12 +47,14 @@ params = ["app.current_tenant_id"]
 inject = { "app.org_id" = "org_id", "app.org_role" = "role" }
 `;
 
-/** The bench with the tables, and sql/helpers.sql. */
+/** The bench with the tables, and the SQL kit. */
 export async function startResolverBench(): Promise<Bench> {
   const bench = await Bench.start({ hba: ["host all resolver 127.0.0.1/32 trust"] });
   try {
     await bench.admin.run(FIXTURE);
-    await bench.admin.run(await Deno.readTextFile(HELPERS));
+    // With a role of its own, so that the bench's stay as they are.
+    await bench.admin.run("SET pgvpd.app_role = 'kit_user'");
+    for (const file of [SETUP, HELPERS]) await bench.admin.run(await Deno.readTextFile(file));
     return bench;
   } catch (error) {
     await bench.stop();

@@ -55,6 +55,8 @@ export interface WorldOptions extends Partial<SessionOptions> {
 }
 
 const DEFAULTS: SessionOptions = {
+  sealing: () => null,
+  guard: null,
   tenantSeparator: ".",
   valueSeparator: ":",
   contextVariables: ["app.current_tenant_id"],

@@ -19,12 +19,20 @@ export function testedMajors(): string[] {
   return (Deno.env.get("PGVPD_TEST_PG_MAJORS") ?? "18").split(",").map((major) => major.trim());
 }
 
-/** Starts a server that lets every role in from this machine, so that no test needs a password. */
-export function startServer(major: string): Promise<EmbeddedPostgres> {
+/**
+ * Starts a server that lets every role in from this machine, so that no test needs a password.
+ *
+ * @param more settings, and lines of pg_hba.conf that come first.
+ */
+export function startServer(
+  major: string,
+  more: { readonly settings?: readonly string[]; readonly hba?: readonly string[] } = {},
+): Promise<EmbeddedPostgres> {
   const version = PACKAGE_VERSIONS[major];
   assert.notEqual(version, undefined, `no package of PostgreSQL ${major} is known`);
   return EmbeddedPostgres.start({
-    hba: ["host all all 127.0.0.1/32 trust"],
+    settings: more.settings ?? [],
+    hba: [...more.hba ?? [], "host all all 127.0.0.1/32 trust"],
     ...(version ? { version } : {}),
   });
 }

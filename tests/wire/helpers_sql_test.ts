@@ -5,7 +5,9 @@ import { SqlClient, startServer, testedMajors } from "../support/sql_database.ts
 import { PgClient } from "../support/wire_clients.ts";
 import { eventually } from "../support/wire_bench.ts";
 
-const HELPERS = await Deno.readTextFile(new URL("../../sql/helpers.sql", import.meta.url));
+const sqlFile = (name: string) => Deno.readTextFile(new URL(`../../sql/${name}`, import.meta.url));
+const SETUP = await sqlFile("setup.sql");
+const HELPERS = await sqlFile("helpers.sql");
 
 const TABLE = `
 CREATE SCHEMA evil;
@@ -21,6 +23,7 @@ for (const major of testedMajors()) {
   Deno.test(`PostgreSQL ${major}: functions and triggers notify pgvpd_invalidate`, async () => {
     await using server = await startServer(major);
     await using admin = new SqlClient(server.port, "postgres", "postgres");
+    await admin.run(SETUP);
     await admin.run(HELPERS);
     await admin.run(HELPERS); // again is harmless
     await admin.run(TABLE);
@@ -65,6 +68,7 @@ for (const major of testedMajors()) {
   Deno.test(`PostgreSQL ${major}: a trigger that cannot work says so`, async () => {
     await using server = await startServer(major);
     await using admin = new SqlClient(server.port, "postgres", "postgres");
+    await admin.run(SETUP);
     await admin.run(HELPERS);
     await admin.run("CREATE TABLE t (a int)");
     const trigger = (args: string) =>

@@ -1,0 +1,122 @@
+DECLARE outside CURSOR FOR SELECT 1
+
+BEGIN
+
+DECLARE c SCROLL CURSOR FOR SELECT n FROM generate_series(1, 20) n
+
+FETCH c
+
+FETCH 3 FROM c
+
+FETCH BACKWARD 2 FROM c
+
+FETCH ABSOLUTE 10 FROM c
+
+FETCH RELATIVE -3 FROM c
+
+FETCH LAST FROM c
+
+FETCH NEXT FROM c
+
+FETCH FIRST FROM c
+
+FETCH ALL FROM c
+
+FETCH 0 FROM c
+
+MOVE BACKWARD ALL IN c
+
+MOVE 5 IN c
+
+FETCH FORWARD 2 FROM c
+
+SELECT name, is_holdable, is_binary, is_scrollable FROM pg_cursors
+
+DECLARE c CURSOR FOR SELECT 2
+
+ROLLBACK
+
+FETCH c
+
+BEGIN
+
+DECLARE no_scroll NO SCROLL CURSOR FOR SELECT n FROM generate_series(1, 5) n
+
+FETCH 2 FROM no_scroll
+
+FETCH BACKWARD 1 FROM no_scroll
+
+ROLLBACK
+
+BEGIN
+
+DECLARE b BINARY CURSOR FOR SELECT 258::int4, 'x'::text
+
+FETCH ALL FROM b
+
+CLOSE b
+
+FETCH b
+
+ROLLBACK
+
+CREATE TABLE updatable (n int); INSERT INTO updatable SELECT generate_series(1, 3)
+
+BEGIN
+
+DECLARE u CURSOR FOR SELECT n FROM updatable FOR UPDATE
+
+FETCH u
+
+UPDATE updatable SET n = n + 100 WHERE CURRENT OF u
+
+FETCH u
+
+DELETE FROM updatable WHERE CURRENT OF u
+
+COMMIT
+
+SELECT n FROM updatable ORDER BY n
+
+BEGIN
+
+--@ extended []
+DECLARE x CURSOR FOR SELECT n FROM generate_series(1, 5) n
+
+--@ extended []
+FETCH 2 FROM x
+
+--@ extended []
+CLOSE x
+
+COMMIT
+
+CREATE FUNCTION a_cursor(r refcursor) RETURNS refcursor LANGUAGE plpgsql AS $$ BEGIN OPEN r FOR SELECT 'from a function'; RETURN r; END $$
+
+BEGIN; SELECT a_cursor('ref')
+
+FETCH ALL FROM ref
+
+COMMIT
+
+BEGIN; DECLARE held CURSOR WITH HOLD FOR SELECT n FROM generate_series(1, 5) n; COMMIT
+
+FETCH 2 FROM held
+
+SELECT name, is_holdable FROM pg_cursors
+
+FETCH ALL FROM held
+
+MOVE FIRST IN held
+
+CLOSE held
+
+FETCH held
+
+DECLARE direct CURSOR WITH HOLD FOR SELECT 'at once'
+
+FETCH direct
+
+CLOSE ALL
+
+SELECT count(*) FROM pg_cursors
