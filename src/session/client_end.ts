@@ -12,6 +12,7 @@ import {
   PROBE_PAUSE_MS_MAX,
   PROBE_PAUSE_MS_MIN,
   STILL_RUNNING,
+  TENANT_PAUSED,
   UPSTREAM_LOST,
 } from "./farewell.ts";
 import { TransactionHold } from "./hold.ts";
@@ -129,10 +130,13 @@ export abstract class ClientEnd {
       if (this.ending !== null) return;
       await elapsed(pauseMs, this.over.promise);
       pauseMs = Math.min(pauseMs * 2, PROBE_PAUSE_MS_MAX);
-      if (this.ending !== null || this.writingToClient) continue;
-      if (this.backend !== null && !this.backend.atBoundary) continue;
-      await this.sendThrough(STILL_RUNNING);
+      await this.probe(STILL_RUNNING);
     }
+  }
+
+  async probe(notice: Uint8Array = TENANT_PAUSED): Promise<void> {
+    if (this.ending !== null || this.writingToClient) return;
+    if (this.backend === null || this.backend.atBoundary) await this.sendThrough(notice);
   }
 
   /** Says why it is over, where a message may stand, and lets the client read it. */

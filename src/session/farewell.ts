@@ -34,6 +34,10 @@ export function cannotRestore(): PgError {
 export const STILL_RUNNING: Uint8Array = encodeNotice(
   "the client has ended its side; its statement goes on",
 );
+/** To a client that waits for its tenant to be resumed, for the same reason. */
+export const TENANT_PAUSED: Uint8Array = encodeNotice(
+  "the tenant is paused; the transaction begins when it is resumed",
+);
 /** Between such notices: doubled each time. */
 export const PROBE_PAUSE_MS_MIN = 100;
 export const PROBE_PAUSE_MS_MAX = 60_000;

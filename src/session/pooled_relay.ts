@@ -18,6 +18,7 @@ import {
   PROBE_PAUSE_MS_MAX,
   PROBE_PAUSE_MS_MIN,
   STILL_RUNNING,
+  TENANT_PAUSED,
   UPSTREAM_LOST,
 } from "./farewell.ts";
 import { TransactionHold } from "./hold.ts";
@@ -270,12 +271,15 @@ export class PooledRelay implements BackendConsumer {
       if (this.#ending !== null) return;
       await elapsed(pauseMs, this.#over.promise);
       pauseMs = Math.min(pauseMs * 2, PROBE_PAUSE_MS_MAX);
-      if (this.#ending !== null || this.#writingToClient || !this.#backend.atBoundary) continue;
-      if (this.#gate !== null) continue;
-      this.#probing = writeAll(this.#client, STILL_RUNNING).catch(() => this.#end("vanished"));
-      await this.#probing;
-      this.#probing = null;
+      if (this.#ending === null) await this.probe(STILL_RUNNING);
     }
+  }
+
+  async probe(notice: Uint8Array = TENANT_PAUSED): Promise<void> {
+    if (this.#writingToClient || !this.#backend.atBoundary || this.#gate !== null) return;
+    this.#probing = writeAll(this.#client, notice).catch(() => this.#end("vanished"));
+    await this.#probing;
+    this.#probing = null;
   }
 
   /** Has a client that sends no more read all that it asked for? */

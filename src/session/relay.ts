@@ -13,6 +13,7 @@ import {
   PROBE_PAUSE_MS_MAX,
   PROBE_PAUSE_MS_MIN,
   STILL_RUNNING,
+  TENANT_PAUSED,
   UPSTREAM_LOST,
 } from "./farewell.ts";
 import { TransactionHold } from "./hold.ts";
@@ -115,6 +116,11 @@ export class Relay {
 
   get betweenTransactions(): boolean {
     return this.answeredAll && this.outsideTransaction;
+  }
+
+  async probe(): Promise<void> {
+    if (!this.#answers.atBoundary || this.#writingToClient) return;
+    await writeAll(this.#client, TENANT_PAUSED).catch(() => this.#abandon());
   }
 
   /** Ends the session with a message as soon as it is idle. */

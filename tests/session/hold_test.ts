@@ -5,14 +5,14 @@ import { TransactionHold } from "../../src/session/hold.ts";
 
 const QUERY = "Q".charCodeAt(0);
 const TERMINATE = "X".charCodeAt(0);
-const BETWEEN = { betweenTransactions: true };
+const BETWEEN = { betweenTransactions: true, probe: () => Promise.resolve() };
 
 Deno.test("nobody waits unless it is held, in a transaction, or when it wants to leave", async () => {
   const hold = new TransactionHold();
   await hold.pass(BETWEEN, QUERY);
   hold.hold();
   assert(hold.isOn);
-  await hold.pass({ betweenTransactions: false }, QUERY);
+  await hold.pass({ ...BETWEEN, betweenTransactions: false }, QUERY);
   await hold.pass(BETWEEN, TERMINATE);
   assert(!hold.isWaiting);
 });
@@ -32,6 +32,19 @@ Deno.test("a new transaction waits until it is released, also when it is held ag
   hold.release();
   await passing;
   assert(!hold.isWaiting && !hold.isOn);
+});
+
+Deno.test("who waits is told now and then, and when that shows it dead, it waits no more", async () => {
+  const hold = new TransactionHold(1);
+  hold.hold();
+  let probes = 0;
+  const probe = () => {
+    if (++probes === 3) hold.end();
+    return Promise.resolve();
+  };
+  await hold.pass({ betweenTransactions: true, probe }, QUERY);
+  assert.equal(probes, 3);
+  assert(!hold.isWaiting);
 });
 
 Deno.test("the end of the session ends the waiting, and nothing is held behind it", async () => {

@@ -6,6 +6,11 @@ import { Bench, eventually, failure } from "../support/wire_bench.ts";
 import { PgClient } from "../support/wire_clients.ts";
 import { connectTenant, modeFront, MODES } from "../support/wire_modes.ts";
 
+/** The socket of a client. */
+interface Destroyable {
+  destroy(): void;
+}
+
 let bench: Bench;
 Deno.test.beforeAll(async () => {
   bench = await Bench.start();
@@ -146,6 +151,29 @@ for (const mode of MODES) {
     assert.equal(pool.checkouts > 0, mode !== "none");
   });
 }
+
+Deno.test("who is held is told so, and whoever dies meanwhile takes no place for long", async () => {
+  const held = MODES.map(async (mode) => {
+    await using front = await modeFront(bench, mode);
+    const control = controlOf(front);
+    await using patient = await connectTenant(front, "tenant_a");
+    const dying = await connectTenant(front, "tenant_a");
+    control.pause("tenant_a", TESTER);
+    const asked = patient.value("SELECT 6");
+    void dying.value("SELECT 6").catch(() => {});
+    await eventually(
+      "both are held",
+      () => control.clients().filter(({ state }) => state === "paused").length === 2,
+    );
+    const { connection } = dying.bare as unknown as { connection: { stream: Destroyable } };
+    connection.stream.destroy();
+    await eventually("one is gone", () => control.clients().length === 1, 30_000);
+    assert.match(patient.notices[0]!, /the tenant is paused/);
+    control.resume("tenant_a", TESTER);
+    assert.equal(await asked, 6);
+  });
+  await Promise.all(held);
+});
 
 for (const mode of ["session", "transaction"] as const) {
   Deno.test(`${mode}: a pool is drained: idle connections now, one in use when it comes back`, async () => {
