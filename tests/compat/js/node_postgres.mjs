@@ -15,8 +15,7 @@ function handle(pool) {
       client.query("INSERT INTO tenants (tenant_id, name) VALUES ($1, $2)", [tenant, name]),
     remove: (name) => client.query("DELETE FROM tenants WHERE name = $1", [name]),
     rows: async (text, values = []) => (await client.query(text, values)).rows,
-    prepared: async (text, values) =>
-      (await client.query({ name: "by name", text, values })).rows,
+    prepared: async (text, values) => (await client.query({ name: "by name", text, values })).rows,
   });
   return {
     ...on(pool),

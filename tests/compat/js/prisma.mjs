@@ -19,7 +19,8 @@ function handle(options) {
   const db = new PrismaClient({ adapter: new PrismaPg({ max: 2, ...options }) });
   return {
     ...on(db),
-    transaction: (work) => db.$transaction((tx) => work(on(tx)), { maxWait: 20_000, timeout: 30_000 }),
+    transaction: (work) =>
+      db.$transaction((tx) => work(on(tx)), { maxWait: 20_000, timeout: 30_000 }),
     end: () => db.$disconnect(),
   };
 }

@@ -216,7 +216,9 @@ const CHECKS = {
  * @param client.connectUrl the same from `login.url`
  */
 export async function run({ version, connect, connectUrl }) {
-  const on = globalThis.Deno === undefined ? `Node ${process.versions.node}` : `Deno ${Deno.version.deno}`;
+  const on = globalThis.Deno === undefined
+    ? `Node ${process.versions.node}`
+    : `Deno ${Deno.version.deno}`;
   say({ version, on });
   const pids = { a: new Set(), b: new Set() };
   const [a, b] = [await connect(login("a")), await connect(login("b"))];
