@@ -272,7 +272,7 @@ Deno.test("chain: the work is bounded", async () => {
   const leaf = await makeServer(many[0]!);
   const begun = performance.now();
   refuses(/CN=m|too many paths|longer than/, [leaf, ...many], [root]);
-  assert(performance.now() - begun < 2_000);
+  assert(performance.now() - begun < 30_000);
 });
 
 Deno.test("chain: bytes cut off, changed or made up end in a CertificateError", () => {

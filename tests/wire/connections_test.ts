@@ -10,7 +10,7 @@ Deno.test.beforeAll(async () => void (bench = await Bench.start()));
 Deno.test.afterAll(() => bench.stop());
 
 const COUNT = "SELECT count(*)::int FROM tenants";
-const AT_ONCE_MS = 2_000;
+const AT_ONCE_MS = 20_000;
 
 Deno.test("500 clients at the same time, each with its own tenant", async () => {
   await using front = await bench.front();

@@ -199,13 +199,8 @@ async function nothingIsLeft(front: Front): Promise<void> {
         ),
     );
     await atRest(front);
-    const startedAt = performance.now();
-    const clients = await Promise.all(
-      Array.from({ length: POOL_SIZE }, () => connectPooled(front.port, "tenant_a", { database })),
-    );
-    const ms = performance.now() - startedAt;
-    assert.ok(ms < 1_000, `${POOL_SIZE} checkouts took ${ms} ms`);
-    for (const { client } of clients) client.close();
+    // A place that is lost never comes back: then they are never served at the same time.
+    await eventually(`${POOL_SIZE} clients are served at once`, () => allServed(front, database));
   }
   await atRest(front);
   const active = "SELECT count(*)::int FROM pg_stat_activity WHERE usename = 'trusty'";
@@ -213,6 +208,14 @@ async function nothingIsLeft(front: Front): Promise<void> {
     "the server has the pool's idle connections and no other",
     async () => Number(await bench.admin.value(active)) === sumOf(front, "idle"),
   );
+}
+
+async function allServed(front: Front, database: string): Promise<boolean> {
+  const clients = await Promise.allSettled(
+    Array.from({ length: POOL_SIZE }, () => connectPooled(front.port, "tenant_a", { database })),
+  );
+  for (const each of clients) if (each.status === "fulfilled") each.value.client.close();
+  return clients.every(({ status }) => status === "fulfilled");
 }
 
 function heapUsed(): number {

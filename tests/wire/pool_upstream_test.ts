@@ -213,12 +213,14 @@ const TRICKS: Record<string, Trick> = {
 for (const [trick, { lines, end = "it closes", says }] of Object.entries(TRICKS)) {
   Deno.test(`a server that ${trick}: the client is told, and nobody is served`, async () => {
     await using impostor = new Impostor(lines, end);
-    const front = await bench.front({ ...POOLED, upstreamPort: impostor.port });
+    const front = await bench.front({
+      ...{ ...POOLED, upstreamPort: impostor.port, poolCheckoutTimeout: 60_000 },
+    });
     await using _ = front;
     const begun = performance.now();
     const error = await failure(PgClient.connect(loginAs(front, POOL_PASSWORD)));
     assert.match(error.message, says);
-    assert(performance.now() - begun < 3_000, "at once");
+    assert(performance.now() - begun < 30_000, "at once");
     const stats = [...front.proxy.poolStats.values()][0];
     assert.deepEqual([stats?.active ?? 0, stats?.waiting ?? 0], [0, 0], "no slot is held");
   });

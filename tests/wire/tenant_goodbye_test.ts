@@ -10,7 +10,7 @@ let bench: Bench;
 Deno.test.beforeAll(async () => void (bench = await Bench.start()));
 Deno.test.afterAll(() => bench.stop());
 
-const LIMIT_MS = 300;
+const LIMIT_MS = 2_000;
 const POOLS = { poolAuth: "cleartext", poolPassword: APP_PASSWORD, upstreamPassword: APP_PASSWORD };
 
 /** Sends a statement with Terminate behind it, and leaves when the statement runs. */

@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import postgres from "postgres";
 import { POOL_PASSWORD, txFront, txLogin } from "../support/tx_front.ts";
-import { Bench, type Front } from "../support/wire_bench.ts";
+import { Bench, eventually, type Front } from "../support/wire_bench.ts";
 import { PgClient, psql, psqlMissing } from "../support/wire_clients.ts";
 
 let bench: Bench;
@@ -149,9 +149,9 @@ for (
       const path = await Deno.makeTempFile({ suffix: ".sql" });
       await Deno.writeTextFile(path, script);
       try {
-        await Promise.all(["tenant_a", "tenant_b"].map((tenant) => {
+        await overlapping(front, ["tenant_a", "tenant_b"], (tenant) => {
           return pgbench(front, tenant, ["-M", mode, "-f", path]);
-        }));
+        });
       } finally {
         await Deno.remove(path);
       }
@@ -162,12 +162,37 @@ for (
   });
 }
 
+const CLIENTS_OF_PGBENCH = 4;
+
+/** The table is locked until every client of every tenant waits for it: their runs overlap. */
+async function overlapping(
+  front: Front,
+  tenants: readonly string[],
+  run: (tenant: string) => Promise<void>,
+): Promise<void> {
+  await bench.admin.run("BEGIN");
+  await bench.admin.run("LOCK TABLE tenants IN ACCESS EXCLUSIVE MODE");
+  const runs = Promise.all(tenants.map(run));
+  try {
+    const all = tenants.length * CLIENTS_OF_PGBENCH;
+    const arrived = eventually("every client of pgbench waits", () => {
+      const [stats] = [...front.proxy.poolStats.values()];
+      return stats !== undefined && stats.active + stats.waiting === all;
+    }, 30_000);
+    await Promise.race([arrived, runs]); // whichever fails says why
+  } finally {
+    await bench.admin.run("ROLLBACK");
+  }
+  await runs;
+}
+
 async function pgbench(front: Front, tenant: string, args: string[]): Promise<void> {
   // A thread for each client: PQprepare blocks one, and with it whoever would give a backend back.
   const letter = ROWS[tenant]![0]!.charCodeAt(0);
   const command = new Deno.Command("pgbench", {
     args: [
-      ...["-n", "-c", "4", "-j", "4", "-t", "300", "-D", `letter=${letter}`, ...args],
+      ...["-n", "-c", `${CLIENTS_OF_PGBENCH}`, "-j", `${CLIENTS_OF_PGBENCH}`],
+      ...["-t", "300", "-D", `letter=${letter}`, ...args],
       ...["-h", "127.0.0.1", "-p", `${front.port}`, "-U", `trusty.${tenant}`, "pgvpd_test"],
     ],
     env: { PGPASSWORD: POOL_PASSWORD, LC_ALL: "C" },
