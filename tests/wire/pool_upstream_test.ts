@@ -238,8 +238,8 @@ const BOUNDS: Record<string, [Partial<ProxyOptions>, RegExp]> = {
     /no server connection became free within 0\.4 s/,
   ],
   handshake_timeout: [
-    { handshakeTimeout: 400 },
-    /timed out after 0\.4 s while waiting for a server/,
+    { handshakeTimeout: 1_000 },
+    /timed out after 1 s while waiting for a server/,
   ],
 };
 

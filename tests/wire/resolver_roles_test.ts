@@ -251,7 +251,7 @@ inject = { "r.org" = "org_id", "r.tenant" = "tenant", "r.remains" = "left_behind
 
 Deno.test("a pool that is full says so, also when it is a resolver that waits", async () => {
   for (const mode of ["session", "transaction"] as const) {
-    const full = { ...OWN, poolSize: 1, poolCheckoutTimeout: 100 };
+    const full = { ...OWN, poolSize: 1, poolCheckoutTimeout: 1_500 };
     await using front = await resolverFront(bench, mode, OPEN, full);
     await using client = await PgClient.connect(as(front, "alice"));
     await client.run("BEGIN");

@@ -173,7 +173,7 @@ name = "sleepy"
 query = "SELECT pg_sleep(CASE WHEN $1 = 'slow' THEN 60 ELSE 0 END)::text AS nothing"
 params = ["app.current_tenant_id"]
 inject = { "app.nothing" = "nothing" }
-timeout = "300ms"`,
+timeout = "1500ms"`,
     );
     const slow = Array.from({ length: 3 }, () => failure(PgClient.connect(as(front, "slow"))));
     assert.equal((await seenBy(as(front, "alice"), "app.org_id"))["app.org_id"], "1");
@@ -182,7 +182,7 @@ timeout = "300ms"`,
       assert.match(error.message, /"sleepy" took too long/);
     }
     const [entry] = front.entries("resolver took too long");
-    assert.deepEqual([entry!["resolver"], entry!["timeout_ms"]], ["sleepy", 300]);
+    assert.deepEqual([entry!["resolver"], entry!["timeout_ms"]], ["sleepy", 1_500]);
   });
 
   Deno.test(`${mode}: the budget of the handshake covers resolvers, and says so`, async () => {
@@ -195,11 +195,11 @@ name = "endless"
 query = "SELECT pg_sleep(60)::text AS nothing"
 inject = { "app.nothing" = "nothing" }
 timeout = 120`,
-      { handshakeTimeout: 700 },
+      { handshakeTimeout: 2_000 },
     );
     const error = await failure(PgClient.connect(as(front, "alice")));
     assert.equal(error.code, "08006");
-    assert.match(error.message, /timed out after 0.7 s while running resolver endless/);
+    assert.match(error.message, /timed out after 2 s while running resolver endless/);
   });
 
   Deno.test(`${mode}: the operator's mistakes refuse, and only the log says what they are`, async () => {

@@ -231,7 +231,7 @@ Deno.test("COPY that fails while the client still sends: the next owner's COPY i
 });
 
 Deno.test("a client that waits for a backend for too long is told, and others go on", async () => {
-  await using front = await txFront(bench, { poolCheckoutTimeout: 200 });
+  await using front = await txFront(bench, { poolCheckoutTimeout: 1_500 });
   await using a = await connectTx(front, "tenant_a");
   await using b = await connectTx(front, "tenant_b");
   await a.run("BEGIN");
