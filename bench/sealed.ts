@@ -3,14 +3,15 @@
 //   deno task bench:sealed [--seconds 1] [--rounds 3]
 //
 // pgbench asks PostgreSQL itself, without pgvpd: that is the same on all routes. The routes take
-// turns, and the ratios are those of the medians. Compare within a run only.
+// turns, and the ratios are those of the medians. Compare within a run only; the CPU of the server
+// hardly depends on what else the machine does.
 
 import { parseArgs } from "node:util";
 import { SealKey } from "../src/auth/seal.ts";
 import { EmbeddedPostgres } from "../src/commands/embedded_postgres.ts";
 import { SEALED_SQL, SETUP_SQL } from "../tests/support/sealed_world.ts";
 import { connectPostgresJs } from "../tests/support/wire_clients.ts";
-import { findTool, runTool } from "./support.ts";
+import { childrenCpuMicroseconds, findTool, runTool } from "./support.ts";
 
 const { values } = parseArgs({
   args: Deno.args,
@@ -20,6 +21,7 @@ const SECONDS = Number(values.seconds);
 const ROUNDS = Number(values.rounds);
 const PGBENCH = findTool("pgbench", "postgresql-contrib");
 const TENANT = "t7";
+const REAPED_MS = 100;
 
 /** A thousand tenants with a thousand rows each. */
 const FIXTURE = `
@@ -110,22 +112,43 @@ async function prepare(server: EmbeddedPostgres): Promise<void> {
   await sealed.unsafe("VACUUM ANALYZE");
 }
 
-/** Transactions in a second. */
-async function run(port: number, script: string, route: Route, clients: number): Promise<number> {
+interface Sample {
+  readonly tps: number;
+  /** Of the server, for each transaction. */
+  readonly cpuMicroseconds: number;
+}
+
+async function run(
+  { port, processId }: EmbeddedPostgres,
+  script: string,
+  route: Route,
+  clients: number,
+): Promise<Sample> {
+  const before = childrenCpuMicroseconds(processId);
   const said = await runTool(PGBENCH, [
     ...["-n", "-M", "prepared", "-f", script, "-D", "ready=0", "-T", String(SECONDS)],
     ...["-c", String(clients), "-j", String(Math.min(clients, 2)), "-p", String(port)],
     ...["-h", "127.0.0.1", "-U", "app_user", route.database],
   ]);
-  return Number(/tps = ([\d.]+)/.exec(said)![1]);
+  // The server's processes end with their clients, and are counted when the postmaster knows.
+  await new Promise((resolve) => setTimeout(resolve, REAPED_MS));
+  const transactions = Number(/actually processed: (\d+)/.exec(said)![1]);
+  return {
+    tps: Number(/tps = ([\d.]+)/.exec(said)![1]),
+    cpuMicroseconds: (childrenCpuMicroseconds(processId) - before) / transactions,
+  };
 }
 
 function median(numbers: readonly number[]): number {
   return numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)]!;
 }
 
-async function compare(port: number, workload: Workload, clients: number): Promise<void> {
-  const tps = new Map<Route, number[]>(ROUTES.map((route) => [route, []]));
+async function compare(
+  server: EmbeddedPostgres,
+  workload: Workload,
+  clients: number,
+): Promise<void> {
+  const samples = new Map<Route, Sample[]>(ROUTES.map((route) => [route, []]));
   const directory = await Deno.makeTempDir();
   for (let round = 0; round < ROUNDS; round++) {
     for (const route of ROUTES) {
@@ -133,18 +156,16 @@ async function compare(port: number, workload: Workload, clients: number): Promi
       const begin = `\\if :ready = 0\n${route.begin}\n\\set ready 1\n\\endif\n`;
       const ask = workload.sql(route.table, route.condition);
       await Deno.writeTextFile(script, `${begin}\\set id random(0, 999)\n${ask}\n`);
-      tps.get(route)!.push(await run(port, script, route, clients));
+      samples.get(route)!.push(await run(server, script, route, clients));
     }
   }
   await Deno.remove(directory, { recursive: true });
-  const plain = median(tps.get(ROUTES[1]!)!);
-  for (const [route, numbers] of tps) {
-    const ratio = (median(numbers) / plain).toFixed(2);
-    console.log(
-      `| ${workload.name} | ${clients} | ${route.name} | ${
-        Math.round(median(numbers))
-      } | ${ratio} |`,
-    );
+  const tpsOf = (route: Route) => median(samples.get(route)!.map(({ tps }) => tps));
+  for (const route of ROUTES) {
+    const tps = tpsOf(route);
+    const cpu = median(samples.get(route)!.map(({ cpuMicroseconds }) => cpuMicroseconds));
+    const numbers = [Math.round(tps), (tps / tpsOf(ROUTES[1]!)).toFixed(2), cpu.toFixed(1)];
+    console.log(`| ${workload.name} | ${clients} | ${route.name} | ${numbers.join(" | ")} |`);
   }
 }
 
@@ -155,9 +176,10 @@ const server = await EmbeddedPostgres.start({
 try {
   console.log(`PostgreSQL 18, load ${Deno.loadavg()[0]!.toFixed(1)} at the start\n`);
   await prepare(server);
-  console.log("| what | clients | route | tps | × plain |\n|---|--:|---|--:|--:|");
+  console.log("| what | clients | route | tps | × plain | server CPU µs/tx |");
+  console.log("|---|--:|---|--:|--:|--:|");
   for (const workload of WORKLOADS) {
-    for (const clients of [1, 8]) await compare(server.port, workload, clients);
+    for (const clients of [1, 8]) await compare(server, workload, clients);
   }
 } finally {
   await server.stop();

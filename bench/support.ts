@@ -53,8 +53,16 @@ export async function readLatencies(directory: string): Promise<Float64Array> {
 
 /** User and system time of a process so far; /proc counts in hundredths of a second. */
 export function cpuMicroseconds(processId: number | null): number {
-  if (processId === null) return 0;
+  return processId === null ? 0 : cpuOf(processId, 11);
+}
+
+/** The same of all its children that have ended. */
+export function childrenCpuMicroseconds(processId: number): number {
+  return cpuOf(processId, 13);
+}
+
+function cpuOf(processId: number, userField: number): number {
   const stat = Deno.readTextFileSync(`/proc/${processId}/stat`);
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * 10_000;
+  return (Number(fields[userField]) + Number(fields[userField + 1])) * 10_000;
 }

@@ -129,8 +129,8 @@ COMMENT ON FUNCTION pgvpd.seal_key_keep(text[]) IS
   'pgvpd: takes every key out of pgvpd.seal_key but these';
 REVOKE ALL ON FUNCTION pgvpd.seal_key_keep(text[]) FROM PUBLIC;
 
--- One variable of the context; NULL unless pgvpd has sealed it for this connection, and it has not
--- ended. Each of these rules is there because an attack has worked on a variant without it:
+-- One variable of the context, by its name in lower case; NULL unless pgvpd has sealed it for this
+-- connection, and it has not ended. Each of these rules is there because an attack has worked on a variant without it:
 --
 --  * SECURITY DEFINER with pg_temp last: a temporary object must not be taken for a catalog's.
 --  * The key comes out of a table into a variable and is used in a simple expression alone: it
@@ -158,7 +158,7 @@ BEGIN
            'UTF8'))), 'hex') = substr(token, 1, 64)
     THEN CASE
       WHEN substr(token, 65, 10)::float8 > date_part('epoch', now())
-      THEN substr(token, 77)::json ->> lower(name COLLATE "C")
+      THEN substr(token, 77)::json ->> name
     END
   END;
 END
@@ -196,11 +196,13 @@ BEGIN
             OR pg_catalog.starts_with(p.proname::pg_catalog.text, 'pgvpd_context'))
   LOOP
     body := CASE
-      WHEN reader.proname = 'pgvpd_context' THEN 'pgvpd.ctx($1)'
+      -- Names are compared without case; of a name that is known this is done once, by the planner.
+      WHEN reader.proname = 'pgvpd_context'
+      THEN 'pgvpd.ctx(pg_catalog.lower($1 COLLATE pg_catalog."C"))'
       WHEN reader.proname = 'current_tenant_id' THEN pg_catalog.format('pgvpd.ctx(%L)',
-        coalesce(
+        pg_catalog.lower(coalesce(
           pg_catalog.substring(reader.prosrc, $r$(?:pgvpd\.ctx|current_setting)\('([^']+)'$r$),
-          'app.current_tenant_id'))
+          'app.current_tenant_id') COLLATE pg_catalog."C"))
     END;
     IF NOT reader.is_sealed AND (body IS NOT NULL OR reader.proparallel = 's') THEN
       SET ROLE pgvpd_vault;

@@ -1,4 +1,4 @@
-// The words of the commands that work on a database: setup, protect, unprotect, status.
+// The words of the commands that work on a database: setup, protect, unprotect, status, seal-key.
 
 import type { Command } from "commander";
 import type { Settings } from "../config/config.ts";
@@ -6,6 +6,7 @@ import { type Place, placeOf } from "./database.ts";
 import { CommandError } from "./failure.ts";
 import { printError, printLine } from "./output.ts";
 import { protect } from "./protect.ts";
+import { newSealKey, putSealKey, rotateSealKey } from "./seal_key.ts";
 import { setup } from "./setup.ts";
 import { status } from "./status.ts";
 import { unprotect } from "./unprotect.ts";
@@ -28,6 +29,7 @@ export function addDatabaseCommands(program: Command, lent: Lent): void {
   addProtect(program, lent);
   addUnprotect(program, lent);
   addStatus(program, lent);
+  addSealKey(program, lent);
 }
 
 function addSetup(program: Command, lent: Lent): void {
@@ -109,6 +111,22 @@ function addStatus(program: Command, lent: Lent): void {
       const how = { isJson: options.json === true, isColored };
       await status(placeFor(options, lent), how, printLine);
     });
+}
+
+/** `seal-key new|rotate|put`: the file, and a database that is to know its keys. */
+function addSealKey(program: Command, lent: Lent): void {
+  const sealKey = program.command("seal-key").description("keys that prove the context");
+  // A file can be made where no database can be reached.
+  const named = (options: Options) =>
+    options["url"] === undefined && options["database"] === undefined
+      ? null
+      : placeFor(options, lent);
+  addCommand(sealKey, lent, "new <file>", "make a file with a first key")
+    .action((file: string, options) => newSealKey(file, named(options), printLine));
+  addCommand(sealKey, lent, "rotate <file>", "put another key in front of the one that signs")
+    .action((file: string, options) => rotateSealKey(file, named(options), printLine));
+  addCommand(sealKey, lent, "put <file>", "tell a database the keys of a file")
+    .action((file: string, options) => putSealKey(file, placeFor(options, lent), printLine));
 }
 
 /** A command with the options that say where the database is. */

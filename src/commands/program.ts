@@ -14,7 +14,6 @@ import { sentenceOf } from "./failure.ts";
 import { printError, printLine, writeAll } from "./output.ts";
 import { ping } from "./ping.ts";
 import { resolve } from "./resolve.ts";
-import { newSealKey, putSealKey, rotateSealKey } from "./seal_key.ts";
 import { serve } from "./serve.ts";
 import { readSources, type SettingsArguments } from "./settings.ts";
 import { SQL_FILES } from "./sql_files.ts";
@@ -102,7 +101,6 @@ function buildProgram(onEnd: (code: ExitCode) => void, help: () => string): Comm
       }),
   );
 
-  addSealKey(program);
   addDatabaseCommands(program, {
     addSettingOptions,
     settingsOf: (options) => resolveSettings(readSources(settingsArguments(options))).settings,
@@ -128,24 +126,6 @@ function addDemo(program: Command, onEnd: (code: ExitCode) => void): void {
     .option("--keep", "keep PostgreSQL's directory", false)
     .option("--once", "show the isolation and end; exit code 0 only if it held", false)
     .action(async (options) => onEnd(await demo(options, printLine)));
-}
-
-/** `seal-key new|rotate|put`: the file, and a database that is to know its keys. */
-function addSealKey(program: Command): void {
-  const sealKey = program.command("seal-key").description("keys that prove the context");
-  const url = () => new Option("--url <url>", "a database; PGPASSWORD may hold its password");
-  sealKey.command("new").argument("<file>", "seal_key_file, which must not be there yet")
-    .description("make a file with a first key")
-    .addOption(url())
-    .action((file, options) => newSealKey(file, options, printLine));
-  sealKey.command("rotate").argument("<file>", "seal_key_file")
-    .description("put another key in front of the one that signs")
-    .addOption(url())
-    .action((file, options) => rotateSealKey(file, options, printLine));
-  sealKey.command("put").argument("<file>", "seal_key_file")
-    .description("tell a database the keys of a file")
-    .addOption(url().makeOptionMandatory())
-    .action((file, { url }) => putSealKey(file, url, printLine));
 }
 
 /** Those that need neither the server nor the database. */

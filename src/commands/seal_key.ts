@@ -1,27 +1,22 @@
 // `pgvpd seal-key`: keys for the sealed context, in a file for pgvpd and in a database's table.
 
-import postgres from "postgres";
 import { formatSealKeys, nextKeyName, SealKey } from "../auth/seal.ts";
+import { inTransaction, type Place, placeText } from "./database.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 import { KEY_FILE_MODE, readSealKeys } from "./seal_file.ts";
 import { putSealKeys } from "./sealed.ts";
-
-/** Where the key goes besides the file. */
-export interface SealKeyOptions {
-  /** A database with sql/sealed.sql; undefined: none. */
-  readonly url?: string;
-}
 
 type Print = (line: string) => void;
 
 /**
  * Makes a file with a first key.
  *
+ * @param place a database that is to know it; null: none yet.
  * @throws {CommandError} when the file is there already, or a step fails.
  */
 export async function newSealKey(
   path: string,
-  { url }: SealKeyOptions,
+  place: Place | null,
   print: Print,
 ): Promise<void> {
   const key = SealKey.random(nextKeyName([]));
@@ -35,9 +30,9 @@ export async function newSealKey(
     );
   }
   print(`Key ${key.name} is in ${path}, which only its owner may read.`);
-  if (url !== undefined) await put(path, url, [key], print);
+  if (place !== null) await put(path, place, [key], print);
   print("Next:");
-  if (url === undefined) print(`  pgvpd seal-key put ${path} --url …   in each database`);
+  if (place === null) print(`  pgvpd seal-key put ${path} --url …   in each database`);
   print(`  seal_key_file = ${path}   in pgvpd.conf, and reload or restart pgvpd`);
 }
 
@@ -45,21 +40,22 @@ export async function newSealKey(
  * Puts another key in front of that of a file. The one before stays until the next time, for what
  * is still under way, and for databases that do not know the new one yet.
  *
+ * @param place a database that is to know both; null: none yet.
  * @throws {CommandError} when a step fails; the file is as it was then.
  */
 export async function rotateSealKey(
   path: string,
-  { url }: SealKeyOptions,
+  place: Place | null,
   print: Print,
 ): Promise<void> {
   const [current] = readSealKeys(path);
   const keys = [SealKey.random(nextKeyName(readSealKeys(path).map(({ name }) => name))), current!];
   // First the database: a key that pgvpd signs with before it is known there costs a round trip.
-  if (url !== undefined) await put(path, url, keys, print);
+  if (place !== null) await put(path, place, keys, print);
   replaceFile(path, formatSealKeys(keys));
   print(`Key ${keys[0]!.name} is in ${path}, in front of ${keys[1]!.name}.`);
   print("Next:");
-  if (url === undefined) print(`  pgvpd seal-key put ${path} --url …   in each database`);
+  if (place === null) print(`  pgvpd seal-key put ${path} --url …   in each database`);
   print("  pgvpd reads the file again by itself within seconds.");
   print(`  The next rotation takes ${keys[1]!.name} out.`);
 }
@@ -69,34 +65,29 @@ export async function rotateSealKey(
  *
  * @throws {CommandError} when a step fails.
  */
-export async function putSealKey(path: string, url: string, print: Print): Promise<void> {
-  await put(path, url, readSealKeys(path), print);
+export async function putSealKey(path: string, place: Place, print: Print): Promise<void> {
+  await put(path, place, readSealKeys(path), print);
 }
 
 async function put(
   path: string,
-  url: string,
+  place: Place,
   keys: readonly SealKey[],
   print: Print,
 ): Promise<void> {
   const names = keys.map(({ name }) => name).join(" and ");
-  let sql: postgres.Sql | null = null;
   try {
-    sql = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} });
-    await putSealKeys(sql, keys);
-    print(`The database knows ${names}.`);
+    await inTransaction(place, () => {}, async (transaction) => {
+      await putSealKeys(transaction, keys);
+      return "commit";
+    });
   } catch (error) {
-    // What the library says of an address that it cannot read repeats it, with its password.
-    const reason = sql === null ? "its address cannot be read" : reasonOf(error);
-    const isBare = error instanceof postgres.PostgresError &&
-      ["3F000", "42704", "42883"].includes(error.code);
-    const hint = isBare ? "; is sql/sealed.sql installed there (pgvpd setup --sealed)?" : "";
+    if (!(error instanceof CommandError)) throw error;
     throw new CommandError(
-      `Cannot put ${names} of "${path}" into the database: ${reason}${hint}`,
+      `Cannot put ${names} of "${path}" into ${placeText(place)}:\n${error.message}`,
     );
-  } finally {
-    await sql?.end({ timeout: 5 });
   }
+  print(`${placeText(place).replace(/^d/, "D")}, knows ${names}.`);
 }
 
 /** In one step, with the owner and the permissions of the file before. */

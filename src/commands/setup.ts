@@ -171,7 +171,9 @@ async function compareVariables(
       FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
      WHERE n.nspname = ${schema} AND p.proname = 'current_tenant_id' AND p.pronargs = 0`;
   const variable = reader?.variable ?? null;
-  if (variable === null || contextVariables.includes(variable)) return;
+  if (variable === null) return;
+  const isSet = contextVariables.some((name) => name.toLowerCase() === variable.toLowerCase());
+  if (isSet) return;
   warn(
     `current_tenant_id() reads ${variable}, which is not among pgvpd's context_variables ` +
       `(${contextVariables.join(", ")}): it is NULL, and hides every row. Run setup with ` +

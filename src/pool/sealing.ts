@@ -117,7 +117,7 @@ export class BackendSeal {
     const now = performance.now();
     const endsAt = Math.ceil((now + this.#clockOffsetMs + ttlMs) / 1_000);
     const token = key.token(this.#binding!, endsAt, context.payload);
-    const parameters = [token, context.witness.name];
+    const parameters = [token, context.witness.name.toLowerCase()];
     return {
       bytes: encodeSideQuery(STATEMENT, SEAL_QUERY, parameters),
       requests: [FrontendMessage.Sync],

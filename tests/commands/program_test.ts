@@ -13,7 +13,7 @@ const WRONG: readonly [args: string[], told: RegExp][] = [
   [["conifg", "check"], /^pgvpd: unknown command 'conifg'\n\(Did you mean config\?\)\n$/],
   [
     ["something"],
-    /neither a command nor an option's value; the commands are serve, config, resolve, seal-key, /,
+    /neither a command nor an option's value; the commands are serve, config, resolve, setup, /,
   ],
   [["config", "chekc"], /^pgvpd: unknown command 'chekc'\n\(Did you mean check\?\)\n$/],
   [["completions"], /^pgvpd: missing required argument 'shell'\n$/],

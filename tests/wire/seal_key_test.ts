@@ -4,6 +4,7 @@
 import { strict as assert } from "node:assert";
 import { parseSealKeys, type SealKey } from "../../src/auth/seal.ts";
 import { EmbeddedPostgres } from "../../src/commands/embedded_postgres.ts";
+import type { Place } from "../../src/commands/database.ts";
 import { CommandError } from "../../src/commands/failure.ts";
 import { run } from "../../src/commands/program.ts";
 import { readSealKeys } from "../../src/commands/seal_file.ts";
@@ -26,7 +27,7 @@ Deno.test.beforeAll(async () => {
   });
   await using sql = connect("postgres", "postgres");
   await sql.unsafe("CREATE ROLE owner LOGIN CREATEROLE");
-  for (const name of ["sealed", "owned", "bare"]) {
+  for (const name of ["sealed", "owned", "bare", "kit"]) {
     await sql.unsafe(`CREATE DATABASE ${name} ${name === "owned" ? "OWNER owner" : ""}`);
   }
   const install = async (database: string, user: string) => {
@@ -53,8 +54,9 @@ function connect(database: string, user: string) {
   return connectPostgresJs({ port: server.port, database, user });
 }
 
-function url(database: string, user = "postgres"): string {
-  return `postgres://${user}@127.0.0.1:${server.port}/${database}`;
+function at(database: string, user = "postgres", password = ""): Place {
+  const where = { host: "127.0.0.1", port: server.port, tls: false } as const;
+  return { ...where, database, user, password: () => password };
 }
 
 function file(): string {
@@ -79,32 +81,32 @@ async function known(database: string, keys: readonly SealKey[]): Promise<string
 }
 
 Deno.test("seal-key new: a file for its owner alone, and never over another", async () => {
-  await newSealKey(file(), {}, print);
+  await newSealKey(file(), null, print);
   assert.equal((await Deno.stat(file())).mode! & 0o777, 0o600);
   const text = await Deno.readTextFile(file());
   assert.deepEqual(parseSealKeys(text).map(({ name }) => name), ["k1"]);
   assert.match(printed.join("\n"), /seal-key put .* --url[^]*seal_key_file = /);
-  const error = await failure(newSealKey(file(), {}, print));
+  const error = await failure(newSealKey(file(), null, print));
   assert(error instanceof CommandError);
   assert.match(error.message, /is there already.*rotate/);
   assert.equal(await Deno.readTextFile(file()), text);
   assert.match(
-    (await failure(newSealKey(`${directory}/no/where`, {}, print))).message,
+    (await failure(newSealKey(`${directory}/no/where`, null, print))).message,
     /^Cannot wr/,
   );
 });
 
 for (const [database, user] of [["sealed", "postgres"], ["owned", "owner"]] as const) {
   Deno.test(`seal-key: new and rotate tell a database of ${user}`, async () => {
-    await newSealKey(file(), { url: url(database, user) }, print);
+    await newSealKey(file(), at(database, user), print);
     const [first] = readSealKeys(file());
     assert.deepEqual(await known(database, [first!]), ["k1"]);
-    await rotateSealKey(file(), { url: url(database, user) }, print);
+    await rotateSealKey(file(), at(database, user), print);
     const keys = readSealKeys(file());
     assert.deepEqual(keys.map(({ name }) => name), ["k2", "k1"]);
     assert.equal(keys[1]!.hex, first!.hex, "the old one is second");
     assert.deepEqual(await known(database, keys), ["k2", "k1"]);
-    await rotateSealKey(file(), { url: url(database, user) }, print);
+    await rotateSealKey(file(), at(database, user), print);
     const later = readSealKeys(file());
     assert.deepEqual(later.map(({ name }) => name), ["k3", "k2"]);
     assert.deepEqual(await known(database, [...later, first!]), ["k3", "k2"]);
@@ -121,49 +123,54 @@ for (const [database, user] of [["sealed", "postgres"], ["owned", "owner"]] as c
 }
 
 Deno.test("seal-key rotate: permissions and owner stay, and a bad file is left alone", async () => {
-  await newSealKey(file(), {}, print);
+  await newSealKey(file(), null, print);
   await Deno.chmod(file(), 0o400);
-  await rotateSealKey(file(), {}, print);
+  await rotateSealKey(file(), null, print);
   assert.equal((await Deno.stat(file())).mode! & 0o777, 0o400);
   assert.deepEqual([...Deno.readDirSync(directory)].map(({ name }) => name), ["seal.key"]);
   await Deno.chmod(file(), 0o644);
-  assert.match((await failure(rotateSealKey(file(), {}, print))).message, /mode 0644/);
+  assert.match((await failure(rotateSealKey(file(), null, print))).message, /mode 0644/);
   await Deno.chmod(file(), 0o600);
   await Deno.writeTextFile(file(), "k1 nothing\n");
-  assert.match((await failure(rotateSealKey(file(), {}, print))).message, /seal\.key:1: /);
+  assert.match((await failure(rotateSealKey(file(), null, print))).message, /seal\.key:1: /);
   assert.equal(await Deno.readTextFile(file()), "k1 nothing\n");
 });
 
 Deno.test("seal-key: a database that cannot take it is told, without its password", async () => {
-  await newSealKey(file(), {}, print);
+  await newSealKey(file(), null, print);
   const before = await Deno.readTextFile(file());
-  const secret = "s3cret";
-  const cases: readonly (readonly [string, RegExp])[] = [
-    [url("bare"), /is sql\/sealed\.sql installed there/],
-    [`postgres://owner:${secret}@127.0.0.1:${server.port}/nowhere`, /"nowhere" does not exist/],
-    [`postgres://x:${secret}@127.0.0.1:notaport/x`, /Cannot put/],
+  const cases: readonly (readonly [Place, RegExp])[] = [
+    [at("bare"), /database "bare".*\n.*not sealed in this database: run pgvpd setup --sealed/],
+    [at("nowhere", "owner", "s3cret"), /"nowhere" does not exist/],
+    [{ ...at("bare"), port: 1 }, /Cannot connect to/],
   ];
-  for (const [address, sentence] of cases) {
+  for (const [place, sentence] of cases) {
     for (const rotates of [false, true]) {
       const error = await failure(
-        rotates
-          ? rotateSealKey(file(), { url: address }, print)
-          : putSealKey(file(), address, print),
+        rotates ? rotateSealKey(file(), place, print) : putSealKey(file(), place, print),
       );
       assert(error instanceof CommandError);
       assert.match(error.message, sentence);
-      assert(!error.message.includes(secret));
+      assert(!error.message.includes("s3cret"));
       assert.equal(await Deno.readTextFile(file()), before);
     }
   }
 });
 
 Deno.test("seal-key on the command line", async () => {
+  const url = (database: string) => `postgres://postgres@127.0.0.1:${server.port}/${database}`;
+  assert.equal(await run(["setup", "--sealed", "--url", url("kit")]), 0);
   assert.equal(await run(["seal-key", "new", file()]), 0);
-  assert.equal(await run(["seal-key", "rotate", file(), "--url", url("sealed")]), 0);
-  assert.equal(await run(["seal-key", "put", file(), "--url", url("sealed")]), 0);
-  assert.deepEqual(await known("sealed", readSealKeys(file())), ["k2", "k1"]);
+  assert.equal(await run(["seal-key", "rotate", file(), "--url", url("kit")]), 0);
+  assert.equal(await run(["seal-key", "put", file(), "--url", url("kit")]), 0);
+  assert.deepEqual(await known("kit", readSealKeys(file())), ["k2", "k1"]);
+  assert.equal(await run(["setup", "--url", url("kit")]), 0);
+  {
+    await using sql = connect("kit", "postgres");
+    const [reader] = await sql`SELECT prosrc FROM pg_proc WHERE proname = 'current_tenant_id'`;
+    assert.match(reader!["prosrc"], /pgvpd\.ctx\(/, "what is sealed stays sealed");
+  }
   assert.equal(await run(["seal-key", "new", file()]), 1);
-  assert.equal(await run(["seal-key", "put", file()]), 2, "which database?");
+  assert.equal(await run(["seal-key", "put", file(), "--user", "postgres"]), 1, "which database?");
   assert.equal(await run(["seal-key", "rotate"]), 2);
 });

@@ -44,7 +44,7 @@ for (const mode of MODES) {
       await using client = await PgClient.connect(tenant(front, `${id}|${name}`));
       assert.equal(await client.value("SELECT current_tenant_id()"), id);
       assert.equal(await client.value("SELECT pgvpd.ctx('app.name')"), name);
-      assert.equal(await client.value("SELECT pgvpd.ctx('APP.NAME')"), name);
+      assert.equal(await client.value("SELECT pgvpd_context('APP.Name')"), name);
       assert.match(String(await client.value(TOKEN)), /^[\x20-\x7e]+$/);
     }
   });
