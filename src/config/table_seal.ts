@@ -18,7 +18,7 @@ export const SEAL = {
   },
   seal_ttl: {
     group: "Identity",
-    type: duration({ min: "1s", max: "24h" }),
+    type: duration({ min: "5s", max: "24h" }),
     default: null,
     example: "30s",
     sentence: "How long a token of the sealed context is good for.",

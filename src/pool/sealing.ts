@@ -45,14 +45,18 @@ export class BackendSeal {
   #clockOffsetMs = 0;
   /** By `performance.now()`: half of the token's time is over then. */
   #renewAt = 0;
+  /** What the token was made with; the keys may have been read again since. */
+  #sealedWith: Sealing | null = null;
 
   constructor(sealing: () => Sealing | null = () => null) {
     this.#sealing = sealing;
   }
 
-  /** There is no token, or it is time for another. */
+  /** There is no token, it is time for another, or other keys are in force. */
   get isDue(): boolean {
-    return this.#sealing() !== null && performance.now() >= this.#renewAt;
+    const sealing = this.#sealing();
+    if (sealing === null) return false;
+    return sealing !== this.#sealedWith || performance.now() >= this.#renewAt;
   }
 
   /** To be called before `exchanges`, which needs to know the backend. */
@@ -125,11 +129,12 @@ export class BackendSeal {
     };
   }
 
-  #isSealed(context: SessionContext, outcome: SealOutcome, { ttlMs }: Sealing): boolean {
+  #isSealed(context: SessionContext, outcome: SealOutcome, sealing: Sealing): boolean {
     if ("sqlState" in outcome) return false;
     // What is empty is not in the token.
     if (outcome.value !== (context.witness.value || null)) return false;
-    this.#renewAt = performance.now() + ttlMs / 2;
+    this.#renewAt = performance.now() + sealing.ttlMs / 2;
+    this.#sealedWith = sealing;
     return true;
   }
 }

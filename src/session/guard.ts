@@ -181,7 +181,7 @@ export class GuardedTransport implements Transport {
   #refuse(bytes: Uint8Array, wordAt: number, wordsEnd: number): void {
     // Where the text ends before, it is no statement anyway.
     const textEnd = terminator(bytes, wordAt, wordsEnd);
-    if (textEnd >= 0 && textEnd - wordAt < MARK_SIZE) return;
+    if ((textEnd < 0 ? wordsEnd : textEnd) - wordAt < MARK_SIZE) return;
     bytes.set(this.#mark, wordAt);
     this.#hasRefused = true;
   }

@@ -62,7 +62,7 @@ const SAMPLES: Partial<Record<SettingKey, readonly string[]>> = {
   upstream_password: ["# a", "b ; c", '"d"'],
   resolvers: ["/tls/a", "/tls/b", "/tls/c"],
   seal_key_file: ["/tls/a", "/tls/b", "/tls/c"],
-  seal_ttl: ["1s", "2m", "3h"],
+  seal_ttl: ["5s", "2m", "3h"],
   context_guard: ["off", "log", "block"],
   resolver_user: ["a", "b", "c"],
   resolver_password: ["# a", "b ; c", '"d"'],

@@ -297,7 +297,7 @@ const REFUSED: readonly [key: SettingKey, text: string, reason: RegExp][] = [
   ["auth_failure_limit", "0", /from 1 to/],
   ["upstream_user", "x".repeat(64), /at most 63 bytes/],
   ["seal_key_file", "", /must not be empty/],
-  ["seal_ttl", "0", /from 1s to 24h/],
+  ["seal_ttl", "0", /from 5s to 24h/],
   ["context_guard", "blok", /did you mean "block"\?/],
   ["resolvers", "", /must not be empty/],
   ["admin_port", "65536", /from 0 to/],

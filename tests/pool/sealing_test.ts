@@ -94,7 +94,7 @@ Deno.test("sealing: without keys nothing is said and nothing is due", async () =
   assert.equal(new BackendSeal().isDue, false);
 });
 
-Deno.test("sealing: keys that come later make it due, and those that go do not", async () => {
+Deno.test("sealing: keys that come later, and other ones, make it due; those that go do not", async () => {
   const each = world(null);
   each.current.sealing = { keys: KEYS, ttlMs: 60_000 };
   assert(each.seal.isDue);
@@ -104,6 +104,8 @@ Deno.test("sealing: keys that come later make it due, and those that go do not",
   await each.server.send(sealed("müller"));
   await renewing;
   assert.equal(each.seal.isDue, false);
+  each.current.sealing = { keys: KEYS.toReversed(), ttlMs: 60_000 };
+  assert(each.seal.isDue, "what was signed with may be taken out");
   each.current.sealing = null;
   assert.equal(each.seal.isDue, false);
 });
