@@ -264,6 +264,9 @@ class Service {
     }
     // What needs a restart keeps its old value, so that the next reload tells it again.
     const kept = changes.filter((change) => !change.reloadable).map((change) => change.property);
+    // A token may go only with the place that needs none, which waits for the restart.
+    const isPlaceKept = kept.some((property) => /^admin(Host|Port|OpenTo)$/.test(property));
+    if (isPlaceKept && settings.adminToken === null) kept.push("adminToken");
     const old = this.#settings;
     this.#settings = {
       ...settings,

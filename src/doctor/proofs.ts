@@ -72,7 +72,8 @@ export interface ProtectedTable {
 
 /** Roles whose functions may run in this session. */
 const TRUSTED = `(SELECT oid FROM pg_roles WHERE rolsuper OR rolname = current_user
-  UNION ALL SELECT relowner FROM seal)`;
+  UNION ALL SELECT s.relowner FROM seal s JOIN pg_roles r ON r.oid = s.relowner
+   WHERE r.rolname = 'pgvpd_vault' AND NOT r.rolcanlogin)`;
 /**
  * Tables that run somebody else's code when they are read, or only planned for: in a policy, an
  * index, a constraint or statistics, their own or of their children.

@@ -117,12 +117,18 @@ export class ConsoleSession {
   readonly #operating: Operating;
   readonly #by: Operator;
   readonly #over = Promise.withResolvers<PgError>();
+  /** Rejects with the reason of `end`. */
+  readonly #ended: Promise<never>;
   /** Messages are passed over up to the next Sync. */
   #isSkipping = false;
 
   constructor(client: Inbox, operating: Operating) {
     this.#client = client;
     this.#operating = operating;
+    this.#ended = this.#over.promise.then((reason) => {
+      throw reason;
+    });
+    this.#ended.catch(() => {}); // it may end while nobody waits
     this.#by = { name: operating.user, from: client.transport.peer, via: "console" };
   }
 
@@ -143,9 +149,6 @@ export class ConsoleSession {
 
   async #next(): Promise<{ readonly type: number; readonly body: Uint8Array } | null> {
     const client = this.#client;
-    const ended = this.#over.promise.then((reason) => {
-      throw reason;
-    });
     for (;;) {
       if (client.length >= HEADER_SIZE) {
         const length = readInt32(client.bytes, client.start + 1);
@@ -162,7 +165,7 @@ export class ConsoleSession {
       const filled = client.fill().catch((error) => {
         throw new ClientGone(error);
       });
-      if (await Promise.race([ended, filled]) === null) return null;
+      if (await Promise.race([this.#ended, filled]) === null) return null;
     }
   }
 

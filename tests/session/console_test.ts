@@ -133,3 +133,12 @@ Deno.test("a session that is told to end while an operator logs in ends", async 
   await over;
   assert(log.some(({ message }) => message === "client let go"));
 });
+
+Deno.test("it may be ended behind messages that came at once", async () => {
+  const { client, session, over } = world();
+  await client.send(message("S"), message("S"), message("S"));
+  await client.expectAll("ZZZ");
+  const reason = new PgError(SqlState.AdminShutdown, "enough");
+  session.end(reason);
+  await assert.rejects(over, reason);
+});

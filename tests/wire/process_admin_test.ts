@@ -176,3 +176,25 @@ Deno.test("an audit log that cannot be begun is fatal", async () => {
   assert.equal(code, 1);
   assert.match(err, /Cannot write audit_file "\/nowhere\/audit"/);
 });
+
+Deno.test("a reload takes no token away from an API that stays where others reach it", async () => {
+  await using directory = await TestDirectory.make();
+  const settings = (admin: string) =>
+    `port = 0\nupstream_port = ${bench.postgres.port}\nadmin_port = 0\n${admin}`;
+  const path = await directory.write(
+    "pgvpd.conf",
+    settings("admin_host = 0.0.0.0\nadmin_token = the token of this test\n"),
+  );
+  await using process = await PgvpdProcess.serve(["-c", path]);
+  const port = new URL(adminUrl(process)).port;
+  const status = async () => {
+    const response = await fetch(`http://127.0.0.1:${port}/status`);
+    await response.body?.cancel();
+    return response.status;
+  };
+  assert.equal(await status(), 401);
+  await directory.write("pgvpd.conf", settings("admin_host = 127.0.0.1\n"));
+  process.kill("SIGHUP");
+  await process.logged("configuration reloaded");
+  assert.equal(await status(), 401);
+});

@@ -82,6 +82,7 @@ export function dashboardData(control: Control, periodMs = PERIOD_MS): Hono {
   const watching = new Watching(control, periodMs);
   const app = new Hono();
   app.get("/dashboard/live", (context) => {
+    if (context.req.method === "HEAD") return context.body(null); // nobody would read the stream
     if (watching.viewers >= VIEWERS_MAX) {
       const error = `${VIEWERS_MAX} are looking at the dashboard already`;
       return context.json({ error }, 503);

@@ -104,3 +104,10 @@ Deno.test("only so many look at the same time, and who leaves makes room", async
   }
   assert.equal(status, 200);
 });
+
+Deno.test("a HEAD begins no stream", async () => {
+  const app = dashboardData(movingControl(), 10);
+  for (let index = 0; index <= VIEWERS_MAX; index++) {
+    assert.equal((await app.request("/dashboard/live", { method: "HEAD" })).status, 200);
+  }
+});
