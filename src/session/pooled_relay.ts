@@ -324,9 +324,11 @@ export class PooledRelay implements BackendConsumer {
     // The server waits for the rest of it, and has nothing else to do.
     if (this.#sending !== null) await this.#sending;
     if (this.#ending !== null) return;
-    this.#restoreDue = false;
+    const status = backend.ledger.transactionStatus;
+    // ROLLBACK TO undoes it too: in a transaction it is done again behind every statement.
+    this.#restoreDue = status !== TransactionStatus.Idle;
     // It has begun to listen when this returns: no byte is read before.
-    void this.#restore(this.#gate, backend.ledger.transactionStatus);
+    void this.#restore(this.#gate, status);
   }
 
   /**

@@ -209,6 +209,7 @@ const RESETS: Record<string, readonly Uint8Array[]> = {
   "a committed transaction": queries("BEGIN", "RESET ALL", "COMMIT"),
   "a transaction rolled back": queries("BEGIN", "RESET ALL", "ROLLBACK"),
   "a savepoint": queries("BEGIN", "SAVEPOINT s", "RESET ALL", "ROLLBACK TO s", "COMMIT"),
+  "a savepoint behind it": queries("BEGIN", "RESET ALL; SAVEPOINT s", "ROLLBACK TO s", "COMMIT"),
   "an extended query": batch("RESET ALL"),
   "a pipeline": [...batch("SELECT 1"), ...batch("DISCARD ALL"), ...batch("SELECT 2")],
   "a pipeline of queries": queries("RESET ALL", "SELECT 1", "RESET ALL"),
