@@ -28,6 +28,7 @@ import { authenticate, refuseBlocked } from "./authentication.ts";
 import type { FoundSecret } from "./credentials.ts";
 import type { Deadline } from "./deadline.ts";
 import { ClientGone } from "./endings.ts";
+import { lingering } from "./farewell.ts";
 import type { StartupPacket } from "./opening.ts";
 
 /** The database that is the console. */
@@ -117,6 +118,11 @@ export class ConsoleSession {
   readonly #operating: Operating;
   readonly #by: Operator;
   readonly #over = Promise.withResolvers<PgError>();
+  /** An answer is on its way: the client reads it, or does not. */
+  #isWriting = false;
+  #written: Promise<void> = Promise.resolve();
+  /** Why it ends; null while it does not. */
+  #reason: PgError | null = null;
   /** Rejects with the reason of `end`. */
   readonly #ended: Promise<never>;
   /** Messages are passed over up to the next Sync. */
@@ -132,19 +138,30 @@ export class ConsoleSession {
     this.#by = { name: operating.user, from: client.transport.peer, via: "console" };
   }
 
-  /** Ends it: nothing is ever under way for long. */
+  /** Ends it: nothing is ever under way for long, but for a client that does not read. */
   end(reason: PgError): void {
+    this.#reason ??= reason;
     this.#over.resolve(reason);
+    void lingering(this.#written).then(() => {
+      if (this.#isWriting) this.#client.transport.close();
+    });
   }
 
   /** Resolves when the client has left. @throws {PgError} the reason of `end`, or nonsense. */
   async run(): Promise<void> {
     for (;;) {
+      if (this.#reason !== null) throw this.#reason;
       const message = await this.#next();
       if (message === null || message.type === FrontendMessage.Terminate) return;
       const answer = this.#answer(message.type, message.body);
-      if (answer.length > 0) await send(this.#client, answer);
+      if (answer.length > 0) await this.#send(answer);
     }
+  }
+
+  async #send(answer: readonly Uint8Array[]): Promise<void> {
+    this.#isWriting = true;
+    this.#written = send(this.#client, answer).finally(() => this.#isWriting = false);
+    await this.#written;
   }
 
   async #next(): Promise<{ readonly type: number; readonly body: Uint8Array } | null> {

@@ -7,12 +7,15 @@ import { type ConsoleAnswer, ControlError } from "../../src/control.ts";
 import { Inbox } from "../../src/net/buffers.ts";
 import { ConsoleSession } from "../../src/session/console.ts";
 import { startSession, untilTheEnd } from "../support/session_world.ts";
-import { memoryPair } from "../support/memory_transport.ts";
+import { memoryPair, type MemoryPairOptions } from "../support/memory_transport.ts";
 import { AUTHENTICATION_OK, errorFields, message, query, startup } from "../support/messages.ts";
 import { ScriptedPeer } from "../support/scripted_peer.ts";
 
-function world(answer: (command: string) => ConsoleAnswer = () => ({ tag: "PAUSE" })) {
-  const [near, far] = memoryPair();
+function world(
+  answer: (command: string) => ConsoleAnswer = () => ({ tag: "PAUSE" }),
+  options: MemoryPairOptions = {},
+) {
+  const [near, far] = memoryPair(options);
   const commands: string[] = [];
   const operating = {
     user: "root",
@@ -141,4 +144,15 @@ Deno.test("it may be ended behind messages that came at once", async () => {
   const reason = new PgError(SqlState.AdminShutdown, "enough");
   session.end(reason);
   await assert.rejects(over, reason);
+});
+
+Deno.test("one whose client does not read can be ended", async () => {
+  const columns = ["a"];
+  const rows = Array.from({ length: 1_000 }, () => ["x".repeat(200)]);
+  const answer = () => ({ tag: "SHOW", table: { columns, rows } });
+  const { client, session, over } = world(answer, { capacity: 1_000 });
+  await client.send(query("SHOW X"));
+  await client.transport.read(new Uint8Array(1));
+  session.end(new PgError(SqlState.AdminShutdown, "enough"));
+  await assert.rejects(over);
 });
