@@ -8,7 +8,14 @@ import { Inbox } from "../../src/net/buffers.ts";
 import { ConsoleSession } from "../../src/session/console.ts";
 import { startSession, untilTheEnd } from "../support/session_world.ts";
 import { memoryPair, type MemoryPairOptions } from "../support/memory_transport.ts";
-import { AUTHENTICATION_OK, errorFields, message, query, startup } from "../support/messages.ts";
+import {
+  AUTHENTICATION_OK,
+  errorFields,
+  join,
+  message,
+  query,
+  startup,
+} from "../support/messages.ts";
 import { ScriptedPeer } from "../support/scripted_peer.ts";
 
 function world(
@@ -139,7 +146,7 @@ Deno.test("a session that is told to end while an operator logs in ends", async 
 
 Deno.test("it may be ended behind messages that came at once", async () => {
   const { client, session, over } = world();
-  await client.send(message("S"), message("S"), message("S"));
+  await client.send(join(message("S"), message("S"), message("S")));
   await client.expectAll("ZZZ");
   const reason = new PgError(SqlState.AdminShutdown, "enough");
   session.end(reason);
