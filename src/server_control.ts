@@ -186,7 +186,8 @@ export class ProxyControl implements Control {
   }
 
   tenant(tenant: string): TenantView | null {
-    return this.tenants().find((view) => view.tenant === tenant) ?? null;
+    const name = this.#parts.tenants.canonical(tenant);
+    return this.tenants().find((view) => view.tenant === name) ?? null;
   }
 
   /** There may be many: no property is copied twice. */
@@ -240,17 +241,20 @@ export class ProxyControl implements Control {
 
   disconnectTenant(tenant: string, by: Operator): number {
     return this.#act("tenant.disconnect", tenant, by, () => {
-      return this.#parts.tenants.orders.disconnect(tenant);
+      return this.#parts.tenants.orders.disconnect(this.#spelled(tenant));
     });
   }
 
   pause(tenant: string | null, by: Operator): number {
-    return this.#act("tenant.pause", tenant, by, () => this.#parts.tenants.orders.pause(tenant));
+    return this.#act("tenant.pause", tenant, by, () => {
+      return this.#parts.tenants.orders.pause(tenant === null ? null : this.#spelled(tenant));
+    });
   }
 
   resume(tenant: string | null, by: Operator): number {
     return this.#act("tenant.resume", tenant, by, () => {
-      const sessions = this.#parts.tenants.orders.resume(tenant);
+      const name = tenant === null ? null : this.#spelled(tenant);
+      const sessions = this.#parts.tenants.orders.resume(name);
       if (sessions !== null) return sessions;
       const what = tenant === null ? "nobody is paused" : "the tenant is not paused by itself";
       throw new ControlError("conflict", what);
@@ -258,18 +262,28 @@ export class ProxyControl implements Control {
   }
 
   deny(tenant: string, by: Operator): number {
-    return this.#act("tenant.deny", tenant, by, () => this.#parts.tenants.orders.deny(tenant));
+    return this.#act("tenant.deny", tenant, by, () => {
+      return this.#parts.tenants.orders.deny(this.#spelled(tenant));
+    });
   }
 
   allow(tenant: string, by: Operator): void {
     this.#act("tenant.allow", tenant, by, () => {
       const { tenants } = this.#parts;
-      if (tenants.orders.allow(tenant)) return 0;
-      const why = tenants.isListed(tenant)
+      const name = this.#spelled(tenant);
+      if (tenants.orders.allow(name)) return 0;
+      const why = tenants.isListed(name)
         ? "the tenant is not denied"
         : "the configuration denies the tenant: change it there";
       throw new ControlError("conflict", why);
     });
+  }
+
+  /** As sessions know it. An order about a name that none can have would seem to be one. */
+  #spelled(tenant: string): string {
+    const name = this.#parts.tenants.canonical(tenant);
+    if (name !== null) return name;
+    throw new ControlError("invalid", "no tenant can have this name: see tenant_type");
   }
 
   disconnectClient(id: number, by: Operator): void {

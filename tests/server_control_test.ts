@@ -12,7 +12,10 @@ import { tenantRules } from "./support/tenant_rules.ts";
 
 const BY: Operator = { name: "root", from: "192.0.2.1:1", via: "http" };
 
-function world(lists: Parameters<typeof tenantRules>[1] = {}) {
+function world(
+  lists: Parameters<typeof tenantRules>[1] = {},
+  rules: Parameters<typeof tenantRules>[0] = {},
+) {
   const acts: Act[] = [];
   const calls: string[] = [];
   const process: Process = {
@@ -25,7 +28,7 @@ function world(lists: Parameters<typeof tenantRules>[1] = {}) {
   };
   const { settings } = resolveSettings({ environment: {}, flags: {} });
   const meters = new Meters();
-  const tenants = new Tenants(tenantRules({}, lists));
+  const tenants = new Tenants(tenantRules(rules, lists));
   const control = new ProxyControl({
     ...{ poolMode: "none", meters, tenants, pools: null, limits: new TimeLimits(settings) },
     connections: () => ({ total: 5, active: 1 }),
@@ -100,4 +103,15 @@ Deno.test("what cannot be done is refused, and told all the same", () => {
   }
   assert.equal(acts.length, refusals.length);
   assert(acts.every(({ outcome }) => outcome.startsWith("refused: ")));
+});
+
+Deno.test("orders hold for a tenant however an operator spells it", () => {
+  const { control, tenants } = world({}, { tenantType: "uuid" });
+  const tenant = "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11";
+  control.deny(tenant.toUpperCase(), BY);
+  assert.equal(tenants.orders.isDenied(tenant), true);
+  assert.equal(control.tenant(`{${tenant}}`)!.isDenied, true);
+  control.allow(`{${tenant}}`, BY);
+  assert.equal(tenants.orders.isDenied(tenant), false);
+  assert.throws(() => control.pause("acme", BY), ControlError);
 });

@@ -8,7 +8,7 @@ import {
   type TenantsFile,
 } from "../config/tenants_file.ts";
 import type { Setting } from "../context/context.ts";
-import type { TenantType } from "../context/tenant_key.ts";
+import { canonicalTenant, type TenantType } from "../context/tenant_key.ts";
 import { Glob, isGlob, listedTenant } from "../context/tenant_patterns.ts";
 import { EVERYBODY, type TenantShare } from "../pool/fairness.ts";
 
@@ -79,6 +79,7 @@ const TIMEOUTS: readonly LimitName[] = [
 export class TenantPolicies {
   readonly #common: Limits;
   readonly #fairShares: boolean;
+  readonly #type: TenantType;
   readonly #file: TenantsFile;
   readonly #names = new Map<string, TenantEntry>();
   readonly #patterns: { readonly glob: Glob; readonly entry: TenantEntry }[] = [];
@@ -87,6 +88,7 @@ export class TenantPolicies {
   constructor(settings: TenantSettings, file: TenantsFile = NO_TENANTS) {
     this.#common = commonLimits(settings);
     this.#fairShares = settings.tenantFairShares;
+    this.#type = settings.tenantType;
     this.#file = file;
     for (const entry of file.tenants) {
       if (isGlob(entry.pattern)) this.#patterns.push({ glob: new Glob(entry.pattern), entry });
@@ -101,6 +103,11 @@ export class TenantPolicies {
       .flatMap((limits) => TIMEOUTS.map((name) => limits[name] ?? null))
       .filter((timeout) => timeout !== null);
     return all.length === 0 ? null : all.reduce((least, each) => Math.min(least, each));
+  }
+
+  /** A tenant as its clients must spell it; null: none of them can be it. */
+  canonical(tenant: string): string | null {
+    return canonicalTenant(tenant, this.#type);
   }
 
   of(tenant: string): TenantPolicy {

@@ -107,6 +107,11 @@ export class Tenants {
     return new Set(this.#present.keys());
   }
 
+  /** A tenant as its clients must spell it; null: none of them can be it. */
+  canonical(tenant: string): string | null {
+    return this.#rules.policies.canonical(tenant);
+  }
+
   /** Whether the configuration lets a tenant connect, whatever operators have said. */
   isListed(tenant: string): boolean {
     const { allow, deny } = this.#rules;
