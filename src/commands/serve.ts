@@ -120,6 +120,8 @@ class Service {
   #resolvers: ResolverPlan | null;
   #sealKeys: readonly SealKey[] | null;
   #stopping = false;
+  /** How often whoever may send signals has asked for the end. */
+  #signals = 0;
 
   constructor(
     from: SettingsArguments,
@@ -208,7 +210,10 @@ class Service {
 
   /** @param signal or what else has been said. */
   #stop(signal: Deno.Signal | "drain"): void {
+    if (signal !== "drain") this.#signals++;
     if (this.#stopping) {
+      // An orchestrator drains first and sends its signal then.
+      if (this.#signals < 2 || signal === "drain") return;
       this.#log.warn("second signal: ending at once", { signal });
       return this.#ended.resolve();
     }

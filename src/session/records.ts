@@ -91,6 +91,10 @@ export function loginPhase(waitedFor: string): LoginPhase | null {
 /** What is remembered of texts that clients choose. */
 const TEXT_LENGTH_MAX = 200;
 
+/** Of a session's guard, so many catches are told at once, and then one each second. */
+const HITS_TOLD_MAX = 10;
+const HIT_PAUSE_MS = 1_000;
+
 /** Tells of one session. */
 export class SessionRecords {
   facts: SessionFacts | null = null;
@@ -101,6 +105,10 @@ export class SessionRecords {
   readonly startedDate = new Date();
   /** What it has moved belongs to the past. */
   isOver = false;
+  /** What a guard has caught costs its client little and a log a line: not all of it is told. */
+  #hitsLeft = HITS_TOLD_MAX;
+  #hitAt = 0;
+  #hitsUntold = 0;
   /** Its login has ended, one way or the other. */
   #isTold = false;
 
@@ -172,7 +180,14 @@ export class SessionRecords {
 
   /** The session's context guard has caught something. */
   guardHit(what: string): void {
-    this.log.warn(SUSPICIOUS, { ...this.fields(), sql: what });
+    const now = performance.now();
+    this.#hitsLeft = Math.min(HITS_TOLD_MAX, this.#hitsLeft + (now - this.#hitAt) / HIT_PAUSE_MS);
+    this.#hitAt = now;
+    if (this.#hitsLeft < 1) return void this.#hitsUntold++;
+    this.#hitsLeft--;
+    const untold = this.#hitsUntold > 0 ? { untold: this.#hitsUntold } : {};
+    this.#hitsUntold = 0;
+    this.log.warn(SUSPICIOUS, { ...this.fields(), sql: what, ...untold });
     const { connection, observer } = this.options;
     const { user } = this.login;
     observer?.guardHit?.({ connection, peer: this.peer, user, ...this.facts, what });

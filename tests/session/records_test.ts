@@ -114,3 +114,9 @@ Deno.test("whatever a handshake waits for belongs to a stage", async () => {
 function sourceOf(name: string): URL {
   return new URL(`../../src/session/${name}.ts`, import.meta.url);
 }
+
+Deno.test("a client fills no log with what its guard catches", () => {
+  const { log, records } = world();
+  for (let count = 0; count < 1_000; count++) records.guardHit("SET ROLE");
+  assert(log.length >= 10 && log.length < 100, `${log.length} records`);
+});

@@ -87,6 +87,21 @@ Deno.test("during a drain it still answers, and says that it is not ready", asyn
   assert.equal((await process.ended()).code, 0);
 });
 
+Deno.test("a signal behind a drain ends no transaction, the second one does", async () => {
+  await using process = await serve();
+  await using client = await PgClient.connect({ port: process.port, user: "trusty.tenant_a" });
+  await client.run("BEGIN");
+  for (let count = 0; count < 2; count++) {
+    await (await fetch(`${adminUrl(process)}/drain`, { method: "POST" })).body?.cancel();
+  }
+  process.kill("SIGTERM");
+  await (await fetch(`${adminUrl(process)}/health`)).body?.cancel();
+  await client.run("SELECT 1");
+  process.kill("SIGTERM");
+  assert.equal((await process.ended()).code, 0);
+  assert.equal(process.entries("second signal: ending at once").length, 1);
+});
+
 Deno.test("a port that is taken is fatal, and said in a sentence", async () => {
   await using process = await serve();
   const port = new URL(adminUrl(process)).port;
