@@ -75,7 +75,7 @@ guarded AS MATERIALIZED (
     LEFT JOIN guarded g ON g.polrelid = c.oid
     LEFT JOIN tenant_column t ON t.attrelid = c.oid
    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
-     AND c.relowner IS DISTINCT FROM (SELECT relowner FROM seal)
+     AND NOT (n.nspname = 'pgvpd' AND c.relowner IN (SELECT relowner FROM seal))
      AND NOT EXISTS (SELECT FROM from_extension d
                       WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass)
 ), tab AS MATERIALIZED (

@@ -192,6 +192,20 @@ Deno.test("code of others is known for what it is: it could go back to the admin
   assert.equal((await look("postgres")).isTrusted, true);
 });
 
+Deno.test("whoever owns a table that is called like the keys' is no administrator by that", async () => {
+  const trusted = await trying(
+    `${STRANGE} ALTER FUNCTION back() OWNER TO keeper; CREATE SCHEMA pgvpd AUTHORIZATION keeper;
+     CREATE TABLE pgvpd.seal_key (kid text); ALTER TABLE pgvpd.seal_key OWNER TO keeper;
+     CREATE TABLE theirs (tenant_id text); ALTER TABLE theirs OWNER TO keeper;
+     ALTER TABLE theirs ENABLE ROW LEVEL SECURITY; GRANT SELECT ON theirs TO app_user;
+     CREATE POLICY p ON theirs USING (tenant_id <> '')`,
+    (_, { tables }) => Promise.resolve(tables.map(({ name, isTrusted }) => `${name} ${isTrusted}`)),
+    "DROP TABLE trap, theirs; DROP FUNCTION back(); DROP SCHEMA pgvpd CASCADE",
+  );
+  assert.ok(trusted.includes("public.trap false"), trusted.join());
+  assert.ok(trusted.some((line) => line.startsWith("public.theirs ")), "and hides no table");
+});
+
 Deno.test("what a policy reads is code too, when it is a view or has policies", async () => {
   const trusted = (fault: string, undo: string) =>
     trying(
