@@ -9,12 +9,8 @@ import { isAtLeast, type Severity } from "../doctor/lint.ts";
 import { TENANT_COLUMNS } from "../doctor/lints.ts";
 import { jsonReport, type Report, textReport } from "../doctor/report.ts";
 import { sarifReport } from "../doctor/sarif.ts";
-import {
-  type ConnectionDefaults,
-  DoctorDatabase,
-  StatementRefused,
-  verifyingTls,
-} from "./doctor_database.ts";
+import { tlsOfSettings } from "./database_tls.ts";
+import { type ConnectionDefaults, DoctorDatabase, StatementRefused } from "./doctor_database.ts";
 import { CommandError, reasonOf } from "./failure.ts";
 
 /** What the command line says. */
@@ -150,22 +146,5 @@ function readFile(path: string): string {
 
 function upstreamOf(settings: Settings): ConnectionDefaults {
   const { upstreamHost: host, upstreamPort: port } = settings;
-  return { host, port, ssl: tlsOf(settings) };
-}
-
-function tlsOf(settings: Settings): NonNullable<ConnectionDefaults["ssl"]> {
-  const { upstreamTls: mode, upstreamTlsVerify } = settings;
-  if (mode === "disable") return false;
-  if (mode === "prefer") return "prefer";
-  if (mode === "require" || mode === "true" && !upstreamTlsVerify) return "require";
-  const read = (path: string | null) => path === null ? undefined : readFile(path);
-  const files = {
-    ca: read(settings.upstreamTlsCa),
-    cert: read(settings.upstreamTlsCert),
-    key: read(settings.upstreamTlsKey),
-  };
-  const given = Object.fromEntries(
-    Object.entries(files).filter(([, text]) => text !== undefined),
-  );
-  return { ...given, ...verifyingTls(mode === "verify-ca" ? null : settings.upstreamHost) };
+  return { host, port, ssl: tlsOfSettings(settings) };
 }

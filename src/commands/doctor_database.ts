@@ -1,8 +1,8 @@
 // The doctor's connections to PostgreSQL: one session each, everything that comes back as text.
 
-import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import postgres from "postgres";
 import type { Query, Row } from "../doctor/lints.ts";
+import { tlsOfUrl } from "./database_tls.ts";
 import { CommandError } from "./failure.ts";
 
 const CONNECT_SECONDS_MAX = 10;
@@ -13,20 +13,6 @@ export type ConnectionDefaults = Pick<
   postgres.Options<Record<string, postgres.PostgresType>>,
   "host" | "port" | "database" | "user" | "password" | "ssl"
 >;
-
-/**
- * Options of node:tls that verify the server's certificate, and that it is for this host; null: for
- * whichever. postgres.js passes no host that is an address, and without one the certificate would
- * have to be for "localhost".
- */
-export function verifyingTls(host: string | null) {
-  return {
-    rejectUnauthorized: true,
-    ...(host === null ? {} : { host }),
-    checkServerIdentity: (_: string, certificate: PeerCertificate) =>
-      host === null ? undefined : checkServerIdentity(host, certificate),
-  };
-}
 
 /** A statement that the server refused. */
 export class StatementRefused extends Error {
@@ -128,31 +114,10 @@ function read(text: string): ConnectionDefaults {
   const given = (name: string, encoded: string) =>
     encoded === "" ? {} : { [name]: decodeURIComponent(encoded) };
   return {
-    ...{ port: port === "" ? PORT : Number(port), ssl: tlsOf(searchParams.get("sslmode"), host) },
+    ...{ port: port === "" ? PORT : Number(port), ssl: tlsOfUrl(host, searchParams) },
     ...{ ...given("host", host), ...given("user", username), ...given("password", password) },
     ...given("database", pathname.slice(1)),
   };
-}
-
-function tlsOf(mode: string | null, host: string): NonNullable<ConnectionDefaults["ssl"]> {
-  switch (mode) {
-    case "disable":
-      return false;
-    case null:
-    case "allow":
-    case "prefer":
-      return host.startsWith("/") ? false : "prefer";
-    case "require":
-      return "require";
-    case "verify-ca":
-      return verifyingTls(null);
-    case "verify-full":
-      return verifyingTls(host);
-    default:
-      throw new CommandError(
-        "sslmode is disable, allow, prefer, require, verify-ca or verify-full",
-      );
-  }
 }
 
 function asText(row: Record<string, unknown>): Row {

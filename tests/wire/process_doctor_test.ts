@@ -103,7 +103,7 @@ Deno.test("what keeps it from looking ends with 2 and a sentence", async () => {
     [["--url", "mysql://x"], /A database is named as postgres:\/\//],
     [["--url", `postgres://x:${SECRET}@h/y`], /holds a password, which everybody/],
     [["--url", urlOf("x"), "--app-url", `postgres://x:${SECRET}@h/y`], /holds a password/],
-    [["--url", `${urlOf("x")}?sslmode=much`], /sslmode is disable, allow/],
+    [["--url", `${urlOf("x")}?sslmode=much`], /sslmode="much"; it is one of disable, allow/],
     [["--url", urlOf("x"), "--password-file", "/nowhere"], /Cannot read "\/nowhere"/],
     [["--url", urlOf("postgres"), "--role", "nobody"], /There is no role "nobody"/],
     [["--url", urlOf("postgres"), "--ignore", "/nowhere"], /Cannot read the ignore file/],
