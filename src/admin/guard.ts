@@ -2,6 +2,7 @@
 
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { MiddlewareHandler } from "hono";
+import { logger } from "../log.ts";
 import { AddressLimit } from "../session/address_limit.ts";
 
 /** As the settings are at this moment. */
@@ -25,11 +26,14 @@ export interface Refusal {
 export class Guard {
   readonly #settings: () => GuardSettings;
   readonly #wrongTokens: AddressLimit;
+  readonly #onWrongToken: (peer: string) => void;
 
   constructor(
     settings: () => GuardSettings,
     wrongTokens: AddressLimit = new AddressLimit(WRONG_TOKENS_PER_MINUTE),
+    onWrongToken: (peer: string) => void = warn,
   ) {
+    this.#onWrongToken = onWrongToken;
     this.#settings = settings;
     this.#wrongTokens = wrongTokens;
   }
@@ -54,9 +58,17 @@ export class Guard {
     }
     const given = bearerToken(headers.get("authorization"));
     if (given !== null && isSame(given, token)) return null;
-    if (given !== null) this.#wrongTokens.failed(peer);
+    if (given !== null) {
+      this.#wrongTokens.failed(peer);
+      this.#onWrongToken(peer);
+    }
     return { status: 401, error: "a bearer token is needed: it is admin_token" };
   }
+}
+
+/** Not more often than a token may be wrong. */
+function warn(peer: string): void {
+  logger("admin").warn("wrong admin token", { peer });
 }
 
 /** As middleware. */

@@ -1,6 +1,7 @@
 // Who may use the admin API: every way in has its way of being refused.
 
 import { strict as assert } from "node:assert";
+import { AddressLimit } from "../../src/session/address_limit.ts";
 import { Guard, WRONG_TOKENS_PER_MINUTE } from "../../src/admin/guard.ts";
 
 const TOKEN = "open sesame, please";
@@ -60,11 +61,14 @@ Deno.test("pages of others are refused, with the token and without it", () => {
 });
 
 Deno.test("a token cannot be guessed for long, and who shows none has not guessed", () => {
-  const guard = new Guard(() => ({ token: TOKEN, names: [] }));
+  const told: string[] = [];
+  const limit = new AddressLimit(WRONG_TOKENS_PER_MINUTE);
+  const guard = new Guard(() => ({ token: TOKEN, names: [] }), limit, (peer) => told.push(peer));
   const ask = (authorization: string, peer = PEER) =>
     guard.judge(new Headers({ authorization }), peer)?.status ?? 200;
   for (let each = 0; each < 100; each++) assert.equal(ask(""), 401);
   for (let each = 0; each < WRONG_TOKENS_PER_MINUTE; each++) assert.equal(ask("Bearer x"), 401);
   assert.equal(ask(`Bearer ${TOKEN}`), 429);
   assert.equal(ask(`Bearer ${TOKEN}`, "192.0.2.8:1"), 200);
+  assert.equal(told.length, WRONG_TOKENS_PER_MINUTE, "each is told, and no more than may be tried");
 });

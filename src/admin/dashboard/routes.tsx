@@ -12,6 +12,8 @@ import { Samples } from "./samples.ts";
 import STYLE from "./style.css" with { type: "text" };
 
 const PERIOD_MS = 1_000;
+/** A viewer who has not read a page for so long has no place any more. */
+const PATIENCE_MS = 30_000;
 /** Each one costs a page of HTML a second. */
 export const VIEWERS_MAX = 20;
 
@@ -78,7 +80,11 @@ export function dashboardPage(control: Control): Hono {
 }
 
 /** The stream. Who may see it is not decided here. */
-export function dashboardData(control: Control, periodMs = PERIOD_MS): Hono {
+export function dashboardData(
+  control: Control,
+  periodMs = PERIOD_MS,
+  patienceMs = PATIENCE_MS,
+): Hono {
   const watching = new Watching(control, periodMs);
   const app = new Hono();
   app.get("/dashboard/live", (context) => {
@@ -88,30 +94,40 @@ export function dashboardData(control: Control, periodMs = PERIOD_MS): Hono {
       return context.json({ error }, 503);
     }
     const parameters = new URL(context.req.url).searchParams;
-    return streamSSE(context, (stream) => show(stream, watching, parameters));
+    return streamSSE(context, (stream) => show(stream, watching, parameters, patienceMs));
   });
   return app;
 }
 
-/** Sends what has changed, until the viewer has gone. */
+/** Sends what has changed, until the viewer has gone, or reads no more. */
 async function show(
   stream: SSEStreamingApi,
   watching: Watching,
   parameters: URLSearchParams,
+  patienceMs: number,
 ): Promise<void> {
   using _watched = watching.begin();
-  const gone = new Promise<void>((resolve) => stream.onAbort(resolve));
+  let wake = () => {};
+  stream.onAbort(() => wake());
+  // A lifelong promise in each race would remember all of them.
+  const whileThere = (something: Promise<unknown>) =>
+    new Promise<void>((resolve) => {
+      wake = resolve;
+      void something.then(() => resolve(), () => resolve());
+    });
   const shown = new Map<string, string>();
   while (!stream.aborted && !stream.closed) {
     const { sampled } = watching;
     const view = watching.view(parameters);
     const panels = { summary: summaryOf(view), ...panelsOf(view) };
+    const impatience = setTimeout(() => stream.abort(), patienceMs);
     for (const [event, panel] of Object.entries(panels)) {
       const data = String(panel);
-      if (shown.get(event) === data) continue;
+      if (stream.aborted || shown.get(event) === data) continue;
       shown.set(event, data);
-      await stream.writeSSE({ event, data });
+      await whileThere(stream.writeSSE({ event, data }));
     }
-    await Promise.race([sampled, gone]);
+    clearTimeout(impatience);
+    if (!stream.aborted) await whileThere(sampled);
   }
 }

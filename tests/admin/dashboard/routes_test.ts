@@ -111,3 +111,20 @@ Deno.test("a HEAD begins no stream", async () => {
     assert.equal((await app.request("/dashboard/live", { method: "HEAD" })).status, 200);
   }
 });
+
+Deno.test("who reads no more loses the place", async () => {
+  const app = dashboardData(movingControl(), 10, 20);
+  const looking = [];
+  for (let index = 0; index < VIEWERS_MAX; index++) {
+    looking.push(await app.request("/dashboard/live")); // and nobody reads
+  }
+  let status = 503;
+  while (status === 503) {
+    const again = await app.request("/dashboard/live");
+    status = again.status;
+    await again.body?.cancel();
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  assert.equal(status, 200);
+  await Promise.all(looking.map((response) => response.body?.cancel()));
+});
