@@ -130,7 +130,8 @@ COMMENT ON FUNCTION pgvpd.seal_key_keep(text[]) IS
 REVOKE ALL ON FUNCTION pgvpd.seal_key_keep(text[]) FROM PUBLIC;
 
 -- One variable of the context, by its name in lower case; NULL unless pgvpd has sealed it for this
--- connection, and it has not ended. Each of these rules is there because an attack has worked on a variant without it:
+-- connection, and it has not ended. Each of these rules is there because an attack has worked on a
+-- variant without it:
 --
 --  * SECURITY DEFINER with pg_temp last: a temporary object must not be taken for a catalog's.
 --  * The key comes out of a table into a variable and is used in a simple expression alone: it

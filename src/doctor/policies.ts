@@ -18,7 +18,7 @@ export const POLICIES: readonly Lint[] = [
     finds:
       "a policy that reads current_setting() itself (a note while sealed.sql is not installed)",
     why: "Any SQL that a client runs can SET a session variable.",
-    remedy: "Install sealed.sql and compare with (SELECT pgvpd.ctx('…')).",
+    remedy: "Install sealed.sql and compare with (SELECT pgvpd.ctx('…')), the name in lower case.",
     sql: `
       SELECT fq AS object, name || ' reads current_setting()' AS detail,
              CASE WHEN NOT EXISTS (SELECT FROM seal) THEN 'info' END AS severity
