@@ -76,9 +76,10 @@ async function put(
   print: Print,
 ): Promise<void> {
   const names = keys.map(({ name }) => name).join(" and ");
+  let mayBeLogged = false;
   try {
     await inTransaction(place, () => {}, async (transaction) => {
-      await putSealKeys(transaction, keys);
+      ({ mayBeLogged } = await putSealKeys(transaction, keys));
       return "commit";
     });
   } catch (error) {
@@ -88,6 +89,12 @@ async function put(
     );
   }
   print(`${placeText(place).replace(/^d/, "D")}, knows ${names}.`);
+  if (!mayBeLogged) return;
+  print(
+    "WARNING: the server logs what statements are called with, and only a superuser can keep this " +
+      "out of its log. Take the keys out of the log, or rotate twice with that logging off " +
+      "(log_statement, log_min_duration_statement).",
+  );
 }
 
 /** In one step, with the owner and the permissions of the file before. */

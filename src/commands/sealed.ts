@@ -29,16 +29,23 @@ export async function isSealed(sql: Pick<Transaction, "unsafe">): Promise<boolea
  * The keys are bound parameters, so that they are in no statement's text; where the role may say
  * so, parameters are kept out of the server's log too.
  *
+ * @returns whether the server may have written them to its log all the same.
  * @throws {CommandError} where sealed.sql is not installed.
  */
-export async function putSealKeys(sql: Transaction, keys: readonly SealKey[]): Promise<void> {
+export async function putSealKeys(
+  sql: Transaction,
+  keys: readonly SealKey[],
+): Promise<{ readonly mayBeLogged: boolean }> {
   if (!await isSealed(sql)) {
     throw new CommandError("The context is not sealed in this database: run pgvpd setup --sealed");
   }
+  let isQuiet = true;
   for (const name of ["log_parameter_max_length", "log_parameter_max_length_on_error"]) {
     await sql.savepoint((inner) => inner.unsafe(`SET LOCAL ${name} = 0`))
-      .catch(() => {}); // a superuser's to set
+      .catch(() => isQuiet = false); // a superuser's to set
   }
+  const [logged] = await sql`SELECT pg_catalog.current_setting('log_statement') = 'all'
+    OR pg_catalog.current_setting('log_min_duration_statement') <> '-1' AS "mayBe"`;
   // Before 16 there is one membership, and it may have been given on purpose.
   const [who] = await sql`SELECT rolsuper OR
       pg_catalog.current_setting('server_version_num')::int < 160000
@@ -54,4 +61,5 @@ export async function putSealKeys(sql: Transaction, keys: readonly SealKey[]): P
   await sql`SELECT pgvpd.seal_key_keep(VARIADIC pg_catalog.string_to_array(${names}, ','))`;
   await sql.unsafe("SET LOCAL ROLE NONE");
   if (isMemberOnlyNow) await sql.unsafe("REVOKE pgvpd_vault FROM CURRENT_USER");
+  return { mayBeLogged: !isQuiet && logged?.["mayBe"] === true };
 }

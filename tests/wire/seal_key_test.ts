@@ -114,6 +114,12 @@ for (const [database, user] of [["sealed", "postgres"], ["owned", "owner"]] as c
       assert(!printed.join("\n").includes(hex), "no key is printed");
       if (user === "postgres") assert(!server.log.includes(hex), "and none is logged");
     }
+    const warnings = printed.filter((line) => line.startsWith("WARNING"));
+    assert.equal(
+      warnings.length,
+      user === "postgres" ? 0 : 3,
+      "where they are logged, that is told",
+    );
     await using sql = connect(database, user);
     const members = await sql`SELECT FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member
       WHERE m.roleid = 'pgvpd_vault'::regrole AND NOT r.rolsuper
